@@ -1,0 +1,78 @@
+"""Shapes: the book's one convention, as words for signatures and as checks with clear errors.
+
+Arrays are `(..., batch, features)`. Every function accepts extra leading axes, so a population of K models
+is the same code with a leading axis: `W (K, in, out)`, `lr (K, 1, 1)`. One model is the case without it.
+The checks look at shapes only, never at values, and work on the shapes of every framework.
+"""
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Annotated, Any
+
+Batch = Annotated[Any, "(..., batch, features)"]
+PerFeature = Annotated[Any, "(..., 1, features) or (features,)"]
+Logits = Annotated[Any, "(..., classes)"]
+Labels = Annotated[Any, "(...), whole numbers in [0, classes)"]
+
+Axis = int | Sequence[int]
+
+
+def shape_of(x: Any) -> tuple[int | None, ...]:
+    """The shape as a plain tuple; an axis whose length TensorFlow does not know yet is None."""
+    return tuple(None if n is None else int(n) for n in x.shape)
+
+
+def axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """`axis` (one or several, negative ones too) as sorted non-negative axes of an array with `ndim` axes."""
+    several = (axis,) if isinstance(axis, int) else tuple(axis)
+    bad = [a for a in several if not isinstance(a, int) or not -ndim <= a < ndim]
+    if bad or not several:
+        raise ValueError(
+            f"axis must lie in [{-ndim}, {ndim - 1}] for an array with {ndim} axes, got {axis!r}"
+        )
+    found = tuple(sorted({a % ndim for a in several}))
+    if len(found) != len(several):
+        raise ValueError(f"axis must name each axis once, got {axis!r} for an array with {ndim} axes")
+    return found
+
+
+def statistics_shape(shape: tuple[int | None, ...], averaged: tuple[int, ...]) -> tuple[int | None, ...]:
+    """The shape of a mean over the `averaged` axes, which stay as axes of length 1."""
+    return tuple(1 if i in averaged else n for i, n in enumerate(shape))
+
+
+def check_per_feature(name: str, shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> None:
+    """One number per feature: `shape` must be `wanted`, from which leading axes may be missing.
+
+    Stricter than broadcasting on purpose: a `gamma` of length 1 beside 64 features is a bug, not a wish.
+    """
+    tail = wanted[len(wanted) - len(shape) :] if 0 < len(shape) <= len(wanted) else None
+    if tail is None or any(None not in (n, m) and n != m for n, m in zip(shape, tail, strict=True)):
+        raise ValueError(
+            f"{name} must have one value per feature: shape {wanted}, from which leading axes may be missing; got {shape}"
+        )
+
+
+def check_number(name: str, value: Any, low: float, high: float, *, open_low=False, open_high=False) -> None:
+    """A plain number in [low, high] (ends excluded where `open_`), else ValueError; NaN is always outside."""
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    above = value > low if open_low else value >= low
+    below = value < high if open_high else value <= high
+    if not (above and below):
+        left, right = "(" if open_low else "[", ")" if open_high or high == float("inf") else "]"
+        raise ValueError(f"{name} must lie in {left}{low}, {high}{right}, got {value}")
+
+
+def check_floating(name: str, dtype: Any) -> None:
+    """A floating dtype of any framework, else TypeError: whole numbers would be rounded without a word."""
+    word = getattr(dtype, "name", str(dtype)).rpartition(".")[2]
+    if not word.startswith(("float", "bfloat")):
+        raise TypeError(
+            f"{name} must hold floating-point numbers, got {word}: convert it first, say to float32"
+        )
+
+
+def is_half(dtype: Any) -> bool:
+    """True for float16 and bfloat16, whose sums are made in float32."""
+    return getattr(dtype, "name", str(dtype)).rpartition(".")[2] in ("float16", "bfloat16")
