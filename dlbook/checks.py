@@ -1,7 +1,7 @@
 """What a reader's own answer to an exercise is tested with.
 
-A check runs the reader's function on small inputs and says in words what is wrong. It knows the common mistakes:
-it computes what each of them would give, and names the one that the reader's numbers match.
+A check runs the reader's function on small inputs and says in words what is wrong. It knows the common
+mistakes: it computes what each of them would give, and names the one that the reader's numbers match.
 """
 
 from collections.abc import Callable, Mapping
