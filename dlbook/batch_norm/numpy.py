@@ -126,7 +126,7 @@ class BatchNorm:
 
     def __init__(self, features: int, *, decay: float = 0.9, eps: float = 1e-5, xp: Any = None) -> None:
         if xp is None:
-            import numpy as xp
+            import numpy as xp  # noqa: ICN001  the array API namespace, NumPy unless told otherwise
         self.gamma, self.beta = xp.ones((features,)), xp.zeros((features,))
         self.running = Running(xp.zeros((features,)), xp.ones((features,)))
         self.decay, self.eps = decay, eps
