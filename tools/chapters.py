@@ -40,6 +40,11 @@ def find(names: list[str], folder: Path = CHAPTERS) -> list[Path]:
     return [paths[Path(name).stem] for name in names] or list(paths.values())
 
 
+def read(stored: str):
+    """The notebook as stored. `nbformat.read` would give a cell without id a new one each time."""
+    return nbformat.v4.reads(stored)
+
+
 @contextmanager
 def watched(seconds: float = 0.1) -> Iterator[SimpleNamespace]:
     """Measure wall-clock seconds, and the peak memory in GB of all child processes together."""
@@ -90,7 +95,7 @@ def too_much(usage: SimpleNamespace) -> Iterator[str]:
 
 def run(path: Path) -> list[str]:
     """Execute one chapter and store it. Returns what is wrong with it."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path.read_text(encoding="utf-8"))
     try:
         usage = execute(notebook, path.parent)
     except CellExecutionError as error:
@@ -106,7 +111,7 @@ def run(path: Path) -> list[str]:
 def check(path: Path) -> list[str]:
     """Lint one chapter as it is stored. Returns what is wrong with it."""
     stored = path.read_text(encoding="utf-8")
-    notebook = nbformat.reads(stored, as_version=4)
+    notebook = read(stored)
     found = problems(notebook, path.stem, len(stored.encode()))
     if text(normalise(notebook, path.stem)) != stored:
         found.append(f"not stored as `make chapters CHAPTER={path.stem}` stores it; run that")

@@ -1,0 +1,111 @@
+"""Every chapter is stored as the tools store it, and outputs are compared as they should be."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tools import chapters
+from tools.kernel_env import KERNEL_ENV
+from tools.tolerance import TolerantText, close
+
+ROOT = Path(__file__).resolve().parent.parent
+PATHS = chapters.find([])
+
+
+@pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
+def test_chapter_follows_the_rules_and_is_stored_as_make_chapters_stores_it(path):
+    assert chapters.check(path) == []
+
+
+SAME = [
+    ("loss 0.1234", "loss 0.1235"),
+    ("loss 0.123", "loss 0.124"),
+    ("1.23e-04", "1.24e-04"),
+    ("largest difference 2.4e-07", "largest difference 1.2e-07"),
+    ("[ 0.501 -0.2]", "[0.501 -0.2]"),
+    ("a  0.500\nb 10.0", "a 0.5001\nb 10.0"),
+    ("(64, 10)", "(64, 10)"),
+    ("1.00", "0.999"),
+]
+DIFFERENT = [
+    ("n = 3, loss 0.5", "n = 4, loss 0.5"),
+    ("0.2", "0.3"),
+    ("0.97", "0.98"),
+    ("loss 0.123", "loss 0.125"),
+    ("loss 0.1234 falls", "loss 0.1234 rises"),
+    ("1 2 3", "1 2"),
+    ("nan", "0.1"),
+    ("-0.123", "0.123"),
+    ("1.23e-04", "1.23e-03"),
+    ("float32", "float64"),
+    ("True", "False"),
+    ("3", "3.0"),
+    ("version 1.2.3", "version 1.2.4"),
+]
+
+
+@pytest.mark.parametrize(("left", "right"), SAME)
+def test_round_off_between_cpus_is_forgiven(left, right):
+    assert close(left, right)
+    assert close(right, left)
+    assert TolerantText(left) == right
+    assert not TolerantText(left) != right  # nbval asks with !=
+
+
+@pytest.mark.parametrize(("left", "right"), DIFFERENT)
+def test_a_changed_word_integer_or_number_is_not_forgiven(left, right):
+    assert not close(left, right)
+    assert not close(right, left)
+    assert TolerantText(left) != right
+    assert not TolerantText(left) == right
+
+
+def stored(folder: Path, source: str, shown: str) -> Path:
+    """A notebook of one cell whose stored output is `shown`, with the chapters' conftest beside it."""
+    cell = nbformat.v4.new_code_cell(source, execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=shown)]
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    nbformat.write(notebook, folder / "page.ipynb")
+    (folder / "conftest.py").write_text((ROOT / "chapters" / "conftest.py").read_text())
+    return folder / "page.ipynb"
+
+
+def nbval(path: Path, **changes: str) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if k not in {*KERNEL_ENV, "DLBOOK_NBVAL_TOLERANCE"}}
+    environment |= changes | {"PYTHONPATH": str(ROOT), "COVERAGE_PROCESS_START": ""}
+    options = [
+        "--nbval",
+        "--nbval-current-env",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:cov",
+        "--rootdir",
+        ".",
+    ]
+    command = [sys.executable, "-m", "pytest", *options, path.name]
+    return subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True)
+
+
+def test_plain_nbval_is_strict_and_the_tolerance_is_asked_for(tmp_path):
+    path = stored(tmp_path, "print('loss 0.12345')", "loss 0.12346\n")
+    assert nbval(path).returncode == 1
+    assert nbval(path, DLBOOK_NBVAL_TOLERANCE="1").returncode == 0
+
+
+def test_with_tolerance_a_changed_number_still_fails(tmp_path):
+    path = stored(tmp_path, "print('loss 0.3')", "loss 0.2\n")
+    assert nbval(path, DLBOOK_NBVAL_TOLERANCE="1").returncode == 1
+
+
+def test_nbval_runs_chapters_in_the_environment_in_which_they_were_stored(tmp_path):
+    source = (
+        f"import os\nprint([name for name, value in {KERNEL_ENV!r}.items() if os.environ.get(name) != value])"
+    )
+    result = nbval(stored(tmp_path, source, "[]\n"))
+    assert result.returncode == 0, result.stdout

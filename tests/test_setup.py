@@ -1,0 +1,246 @@
+"""The set-up: requirements.lock, pyproject.toml and environment.yml agree, and tools/setup.py decides well."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+import dlbook
+from tools import lock, setup
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHONS = ["3.11", "3.12", "3.13"]
+PLATFORMS = [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win32", "AMD64")]
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def conda():
+    return yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+
+
+@pytest.fixture(scope="module")
+def pins():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def environment(python: str, platform: str, machine: str) -> dict[str, str]:
+    """The markers of another machine."""
+    os_name = "nt" if platform == "win32" else "posix"
+    system = {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}[platform]
+    changed = {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": platform}
+    return default_environment() | changed | {
+        "platform_machine": machine, "platform_system": system, "os_name": os_name, "extra": ""
+    }  # fmt: skip
+
+
+def versions(pins, where: dict[str, str]) -> dict[str, str]:
+    """Name to version, for the pins that count in an environment."""
+    here = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(where)]
+    return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in here}
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize(("platform", "machine"), PLATFORMS)
+def test_the_lock_satisfies_every_dependency_of_pyproject(project, pins, python, platform, machine):
+    where = environment(python, platform, machine)
+    locked = versions(pins, where)
+    extras = (project["optional-dependencies"][extra] for extra in ("cpu", "search", "book", "test"))
+    wanted = [Requirement(line) for group in (project["dependencies"], *extras) for line in group]
+    unmet = [
+        str(need)
+        for need in wanted
+        if (need.marker is None or need.marker.evaluate(where))
+        and not need.specifier.contains(locked.get(canonicalize_name(need.name), "0"))
+    ]
+    assert unmet == []
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize(("platform", "machine"), PLATFORMS)
+def test_exactly_one_tensorflow_is_locked_on_each_platform(pins, python, platform, machine):
+    locked = versions(pins, environment(python, platform, machine))
+    assert len({"tensorflow", "tensorflow-cpu"} & locked.keys()) == 1
+
+
+def test_every_pin_of_the_lock_is_exact_and_none_is_cuda(pins):
+    assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in pins)
+    assert [pin.name for pin in pins if re.match(r"nvidia-|cuda-|triton|cupy", pin.name)] == []
+
+
+def test_the_lock_names_no_index_and_no_local_file():
+    assert not re.search(r"://|^-| @ ", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+
+
+def test_environment_yml_takes_its_versions_from_the_lock(conda, pins):
+    wheels = [line for line in conda[-1]["pip"] if not line.startswith("--")]
+    locked = versions(pins, environment("3.12", "linux", "x86_64"))
+    assert wheels
+    assert {str(Requirement(line)): line.partition("==")[2] for line in wheels} == {
+        line: locked[canonicalize_name(Requirement(line).name)] for line in wheels
+    }
+
+
+def test_environment_yml_has_what_the_package_and_its_cpu_extra_need(project, conda):
+    where = environment("3.12", "linux", "x86_64")
+    cpu = map(Requirement, project["dependencies"] + project["optional-dependencies"]["cpu"])
+    needed = {need.name for need in cpu if need.marker is None or need.marker.evaluate(where)}
+    assert needed <= {line.partition("==")[0] for line in conda[-1]["pip"]}
+
+
+def test_environment_yml_has_no_local_requirement(conda):
+    local = [line for line in conda[-1]["pip"] if re.match(r"(-e|-r|-c|--editable|--requirement|\.)", line)]
+    assert local == []
+
+
+def test_the_python_of_every_file_is_in_the_supported_range(project, conda):
+    allowed = SpecifierSet(project["requires-python"])
+    python = next(line for line in conda if isinstance(line, str) and line.startswith("python="))
+    assert allowed.contains(python.partition("=")[2] + ".0")
+    for minor in range(9, 16):
+        assert allowed.contains(f"3.{minor}.0") == setup.supported((3, minor))
+
+
+def test_the_version_is_the_same_in_all_files(project):
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert dlbook.__version__ == project["version"] == str(citation["version"])
+
+
+@pytest.mark.parametrize("name", ["postBuild", "start", ".ci/run"])
+def test_scripts_can_be_executed(name):
+    assert os.access(ROOT / name, os.X_OK)
+    subprocess.run(["bash", "-n", ROOT / name], check=True)
+
+
+def test_start_passes_its_command_on_and_sets_the_cpu_environment():
+    result = subprocess.run([ROOT / "start", "env"], capture_output=True, text=True, check=True)
+    lines = result.stdout.splitlines()
+    assert {"DLBOOK_DEVICE=cpu", "CUDA_VISIBLE_DEVICES=-1", "OMP_NUM_THREADS=1"} <= set(lines)
+    assert {"TF_CPP_MIN_LOG_LEVEL=3", "TF_ENABLE_ONEDNN_OPTS=0"} <= set(lines)
+
+
+def test_cuda_packages_and_options_are_left_out_of_the_lock():
+    compiled = (
+        "--index-url https://example.org\nnumpy==2.0\nnvidia-cudnn-cu13==9\ntriton==3\ncuda-toolkit==13\n"
+    )
+    assert lock.without_cuda(compiled) == "numpy==2.0\n"
+
+
+def never(url):
+    raise AssertionError("asked the index though it is not needed")
+
+
+@pytest.mark.parametrize(("platform", "gpu"), [("darwin", False), ("win32", False), ("linux", True)])
+def test_the_cpu_index_is_not_asked_where_it_saves_nothing(monkeypatch, platform, gpu):
+    monkeypatch.delenv("DLBOOK_DEVICE", raising=False)
+    assert setup.torch_index(platform, probe=never, gpu=lambda: gpu) is None
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_cpu_index_is_used_once_it_answers(answers):
+    asked = []
+    index = setup.torch_index("linux", probe=lambda url: asked.append(url) or answers, gpu=lambda: False)
+    assert index == (setup.CPU_INDEX if answers else None)
+    assert len(asked) == 1
+
+
+def test_a_reader_with_a_gpu_can_still_ask_for_cpu_wheels(monkeypatch):
+    monkeypatch.setenv("DLBOOK_DEVICE", "cpu")
+    assert setup.torch_index("linux", probe=lambda url: True, gpu=lambda: True) == setup.CPU_INDEX
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/torch/" else 404)
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_an_index_that_answers_is_reachable_and_a_missing_page_is_not(server):
+    assert setup.reachable(f"{server}/torch/")
+    assert not setup.reachable(f"{server}/nothing/")
+
+
+def test_a_silent_server_is_given_up_in_time():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        assert not setup.reachable(f"http://127.0.0.1:{silent.getsockname()[1]}/", seconds=0.3)
+        assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "not an address"])
+def test_an_address_that_cannot_be_asked_is_not_reachable(url):
+    assert not setup.reachable(url, seconds=2)
+
+
+def test_the_fingerprint_changes_with_the_lock_the_python_and_the_place(tmp_path):
+    def place(name: str, text: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "requirements.lock").write_text(text)
+        (folder / "pyproject.toml").write_text("")
+        return folder
+
+    one, other, changed = place("one", "a==1"), place("other", "a==1"), place("changed", "a==2")
+    prints = [setup.fingerprint(folder, (3, 12)) for folder in (one, other, changed)]
+    assert len({*prints, setup.fingerprint(one, (3, 13))}) == 4
+    assert setup.fingerprint(one, (3, 12)) == prints[0]
+
+
+def test_a_broken_environment_has_no_version(tmp_path):
+    assert setup.venv_version(tmp_path) is None
+    assert setup.venv_version(Path(sys.prefix)) == sys.version_info[:2]
+
+
+def test_a_package_that_is_not_locked_is_named_in_the_error():
+    assert setup.locked("numpy", "numpy==2.4.6 ; x\n") == "2.4.6"
+    with pytest.raises(ValueError, match="got 'nump'"):
+        setup.locked("nump", "numpy==2.4.6\n")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_an_unsupported_python_gets_one_clear_sentence(tmp_path):
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    command = ["make", "--no-print-directory", "setup", f"PYTHON={old}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert result.stderr.startswith("dlbook needs Python 3.11, 3.12 or 3.13 and found none")
+    assert len([line for line in result.stderr.splitlines() if not line.startswith("make")]) == 1
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_alone_lists_the_commands():
+    listing = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for word in ("book", "test", "chapters", "lab", "lint", "bench", "clean"):
+        assert f"make {word} " in listing
