@@ -145,6 +145,35 @@ def test_cuda_packages_and_options_are_left_out_of_the_lock():
     assert lock.without_cuda(compiled) == "numpy==2.0\n"
 
 
+def test_the_lock_hands_its_versions_to_environment_yml():
+    lines = "  - python=3.12\n      - numpy==2.0.0\n      - scikit-learn==1.6\n"
+    updated = lock.with_versions(lines, "numpy==2.4.6\nscikit-learn==1.9.1 ; x\n")
+    assert updated == "  - python=3.12\n      - numpy==2.4.6\n      - scikit-learn==1.9.1\n"
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=[path.stem for path in WORKFLOWS])
+def test_workflows_stop_at_an_error_pin_their_actions_and_ask_for_least(path):
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["defaults"]["run"]["shell"].startswith("bash -eo pipefail")
+    assert workflow["permissions"] == {}
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"]) for step in steps if "uses" in step)
+    assert all("timeout-minutes" in job for job in workflow["jobs"].values())
+
+
+def test_workflows_call_commands_that_the_makefile_has():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = "".join(path.read_text() for path in [*WORKFLOWS, ROOT / ".ci" / "run"])
+    called = {
+        word for words in re.findall(r"(?:run:|^) *make (.+)$", text, re.MULTILINE) for word in words.split()
+    }
+    assert called
+    assert called <= targets
+
+
 def never(url):
     raise AssertionError("asked the index though it is not needed")
 

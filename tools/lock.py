@@ -1,6 +1,7 @@
 """Write requirements.lock: one file of exact versions for Python 3.11 to 3.13, Linux, macOS and Windows.
 
-Versions already in the lock stay unless `--upgrade` is given. Needs uv (`pip install uv`).
+Versions already in the lock stay unless `--upgrade` is given; environment.yml gets the same versions.
+Needs uv (`pip install uv`).
 """
 
 import argparse
@@ -11,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
+CONDA = ROOT / "environment.yml"
 EXTRAS = ["cpu", "search", "book", "test"]
 HEADER = """\
 # Every version that the tests passed with. Written by `make lock` from pyproject.toml.
@@ -32,6 +34,13 @@ def without_cuda(text: str) -> str:
     return "".join(f"{line}\n" for line in lines if not CUDA.match(line) and not line.startswith("-"))
 
 
+def with_versions(environment: str, lock: str) -> str:
+    """environment.yml with the lock's version of every wheel that it names."""
+    versions = dict(re.findall(r"^([\w-]+)==([\w.]+)", lock, re.MULTILINE))
+    pin = re.compile(r"(?<=- )([\w-]+)==[\w.]+")
+    return pin.sub(lambda found: f"{found[1]}=={versions[found[1]]}", environment)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -44,7 +53,8 @@ def main() -> None:
             output.write_text(LOCK.read_text())
         subprocess.run(compile_command(output, upgrade), cwd=ROOT, check=True)
         LOCK.write_text(HEADER + without_cuda(output.read_text()))
-    print(f"wrote {LOCK.name}")
+    CONDA.write_text(with_versions(CONDA.read_text(), LOCK.read_text()))
+    print(f"wrote {LOCK.name} and the versions of {CONDA.name}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,6 @@ def merge_streams(outputs: list) -> list:
 
 
 def _clean_output(output, count: int):
-    output.pop("transient", None)
     if output.output_type == "execute_result":
         output.execution_count = count
     if output.output_type in ("display_data", "execute_result"):
