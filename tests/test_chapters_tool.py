@@ -206,12 +206,16 @@ def test_running_a_chapter_stores_its_outputs_and_check_then_agrees(folder, caps
     assert "GB, 0 figures, median cell 1 lines" in capsys.readouterr().out
 
 
-def test_a_chapter_that_raises_is_reported_and_left_as_it_was(tmp_path):
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [("1 / 0", "ZeroDivisionError"), ("import os; os.kill(os.getpid(), 9)", "Kernel died")],
+)
+def test_a_chapter_that_fails_is_reported_and_left_as_it_was(tmp_path, source, told):
     path = tmp_path / "softmax.ipynb"
-    nbformat.write(chapter(code("1 / 0")), path)
+    nbformat.write(chapter(code(source)), path)
     before = path.read_bytes()
     [message] = chapters.run(path)
-    assert "ZeroDivisionError" in message
+    assert told in message
     assert path.read_bytes() == before
 
 

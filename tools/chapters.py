@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import nbformat
 import psutil
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from tools.kernel_env import KERNEL_ENV
 from tools.normalise import normalise, text
@@ -79,7 +79,11 @@ def execute(notebook, folder: Path) -> SimpleNamespace:
     """Run all cells in a new kernel; outputs go into `notebook`. Returns seconds and gigabytes."""
     environment = {**os.environ, **KERNEL_ENV, "JUPYTER_PREFER_ENV_PATH": "1"}
     client = NotebookClient(
-        notebook, timeout=CELL_SECONDS, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=40"],
+        resources={"metadata": {"path": str(folder)}},
     )
     with watched() as usage:
         client.execute(env=environment)
@@ -98,7 +102,7 @@ def run(path: Path) -> list[str]:
     notebook = read(path.read_text(encoding="utf-8"))
     try:
         usage = execute(notebook, path.parent)
-    except CellExecutionError as error:
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         return [f"a cell failed, so nothing was stored:\n{error}"]
     notebook = normalise(notebook, path.stem)
     stored = text(notebook)
