@@ -82,7 +82,13 @@ def torch_index(platform: str = sys.platform, probe=reachable, gpu=nvidia_gpu) -
     wants_cpu = os.environ.get("DLBOOK_DEVICE") == "cpu" or not gpu()
     if not platform.startswith("linux") or not wants_cpu:
         return None
-    return CPU_INDEX if probe(f"{CPU_INDEX}/torch/") else None
+    if probe(f"{CPU_INDEX}/torch/"):
+        return CPU_INDEX
+    print(
+        "dlbook: PyTorch's index of CPU wheels does not answer; pip takes the wheels that it finds",
+        flush=True,
+    )
+    return None
 
 
 def pip(*arguments: str) -> None:
