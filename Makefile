@@ -5,10 +5,10 @@
 
 PY := .venv/bin/python
 CHAPTER ?=
-# One process per core that the machine has, two at most: each loads TensorFlow and PyTorch.
+# Test processes; each may load TensorFlow and PyTorch, about 1 GB.
 JOBS ?= 2
 
-# Reduction order depends on the number of threads: one thread makes runs repeat, and two processes share two cores.
+# Reduction order depends on the number of threads: with one, a run repeats.
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export TF_ENABLE_ONEDNN_OPTS ?= 0
