@@ -77,5 +77,5 @@ gpu: setup  ## for an NVIDIA GPU: replace the CPU builds in .venv by CUDA builds
 	@$(PY) tools/setup.py --gpu
 
 clean:  ## delete what the build wrote; .venv stays
-	@rm -rf _build .pytest_cache .ruff_cache .coverage* build dlbook.egg-info
+	@rm -rf _build .ruff_cache .coverage* build dlbook.egg-info
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
