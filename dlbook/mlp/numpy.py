@@ -196,7 +196,7 @@ def _backward(params: Params, cached: list[Layer], dz: Logits) -> Params:
         grads[f"W{i}"] = _transposed(layer.h) @ dz
         if i > 1:  # the input of the first layer is data, and needs no gradient
             dh = dz @ _transposed(params[f"W{i}"])
-            dz = array_namespace(dh).where(layer.h > 0, dh, 0)
+            dz = dh * array_namespace(dh).astype(layer.h > 0, dh.dtype)
     return {name: grads[name] for name in params}
 
 

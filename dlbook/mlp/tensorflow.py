@@ -1,0 +1,196 @@
+"""The multi-layer perceptron in TensorFlow, as functions on tensors; a `GradientTape` goes backwards. See `dlbook.mlp`.
+
+Every function can be traced by `tf.function`, and `fit` does so with its training step.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dlbook.batch_norm import Running
+from dlbook.batch_norm.tensorflow import batch_norm_test, batch_norm_train, precise_statistics
+from dlbook.frameworks import from_numpy, to_numpy
+from dlbook.mlp import Fit, Layer, Params, RunningStatistics, draws
+from dlbook.mlp.arguments import check_fit, check_inputs, check_running, layers
+from dlbook.mlp.records import history, is_recorded
+from dlbook.optimizers import Optimizer
+from dlbook.shapes import Batch, Labels, Logits
+from dlbook.softmax.tensorflow import cross_entropy
+
+
+def init(
+    sizes: Sequence[int],
+    rng: draws.Rng,
+    *,
+    models: int | None = None,
+    batch_norm: bool = False,
+    scale: Any = 1.0,
+    dtype: str = "float32",
+) -> Params:
+    """The first parameters of a network with `sizes` = (features, hidden, ..., hidden, classes).
+
+    Weights are normal with standard deviation `scale * sqrt(2 / in)` (He et al. 2015), biases and `beta` 0, `gamma`
+    1. `scale` is a number or (K, 1, 1). `models=K` draws K models from the K children of `rng` (`rng.spawn`), so
+    model k is the same whatever K is; a list of generators makes one model from each. Numbers are drawn in
+    float64 and rounded to `dtype`. The tensors lie on the device that `dlbook.device` chooses.
+    """
+    drawn = draws.weights(sizes, rng, models, batch_norm, scale, dtype)
+    return {name: from_numpy(array, "tensorflow") for name, array in drawn.items()}
+
+
+def init_running(params: Params) -> RunningStatistics:
+    """Mean 0 and variance 1 for every batch norm layer, as `keras.layers.BatchNormalization`; {} without batch norm."""
+    shifts = {i: params[f"beta{i}"] for i in _normalised(params)}
+    return {i: Running(tf.zeros_like(shift), tf.ones_like(shift)) for i, shift in shifts.items()}
+
+
+def forward(
+    params: Params,
+    x: Batch,
+    running: RunningStatistics | None = None,
+    *,
+    training: bool = False,
+    decay: float = 0.9,
+    eps: float = 1e-5,
+) -> tuple[Logits, RunningStatistics, list[Layer]]:
+    """The logits of each row of `x`, the new running statistics, and a `Layer` for each layer.
+
+    `training=True` normalises by the batch and moves `running` (None starts it at this batch); False
+    normalises by `running`, which comes back as it was. Without batch norm both are the same, and `running` is {}.
+    A tape that watches the parameters sees everything.
+    """
+    check_inputs(params, x)
+    new, seen, h, last = {}, [], x, layers(params)
+    for i in range(1, last + 1):
+        z, cache = h @ params[f"W{i}"], None
+        y = z
+        if f"b{i}" in params:
+            y = z = z + params[f"b{i}"]
+        elif training:
+            old = None if running is None else running[i]
+            y, new[i], cache = batch_norm_train(
+                z, params[f"gamma{i}"], params[f"beta{i}"], old, decay=decay, eps=eps
+            )
+        else:
+            new[i] = check_running(running)[i]
+            y = batch_norm_test(z, params[f"gamma{i}"], params[f"beta{i}"], new[i], eps=eps)
+        seen.append(Layer(h, z, cache))
+        h = y if i == last else tf.nn.relu(y)
+    return h, new, seen
+
+
+def loss_and_gradients(
+    params: Params,
+    x: Batch,
+    y: Labels,
+    running: RunningStatistics | None = None,
+    *,
+    decay: float = 0.9,
+    eps: float = 1e-5,
+) -> tuple[Any, Params, RunningStatistics]:
+    """The mean loss of each model on a training batch, its gradients, and the new running statistics.
+
+    `y` (batch,) or (K, batch) are whole numbers in [0, classes). The loss is () or (K,), in nats; the gradients are
+    named and shaped as `params`.
+    """
+    check_inputs(params, x, y)
+    with tf.GradientTape() as tape:
+        tape.watch(params)
+        logits, running, _ = forward(params, x, running, training=True, decay=decay, eps=eps)
+        loss = _loss(logits, y)
+        total = tf.reduce_sum(loss)
+    return loss, tape.gradient(total, params), running
+
+
+def fit(
+    params: Params,
+    x: Batch,
+    y: Labels,
+    *,
+    optimizer: Optimizer,
+    steps: int,
+    batch_size: int | None = None,
+    rng: draws.Rng | None = None,
+    running: RunningStatistics | None = None,
+    state: dict[str, Any] | None = None,
+    validation: tuple[Batch, Labels] | None = None,
+    record_every: int | None = None,
+    precise: bool = True,
+    decay: float = 0.9,
+    eps: float = 1e-5,
+) -> Fit:
+    """Train one model, or a population at once, for `steps` mini-batches of `batch_size` rows.
+
+    `x` is (n, features) and `y` (n,), or (K, n, features) and (K, n). Rows come in an order drawn from `rng`, a
+    new one each epoch, the same for all models; a list of K generators gives each model its own order.
+    `batch_size=None` takes all rows every time. `running=None` starts batch norm's averages at the first
+    batch, `state=None` the optimiser at its beginning.
+
+    With `validation=(x, y)`, loss and accuracy on it are kept every `record_every` steps and after the last; batch
+    norm then uses `precise_running` over the training rows, or the running averages for `precise=False`.
+    The step is traced once for each shape of batch, so at most for the first, the full and the last of an epoch.
+    """
+    check_fit(params, x, y, steps, record_every)
+
+    @tf.function
+    def train(params, state, running, rows):
+        loss, grads, running = loss_and_gradients(
+            params, _take(x, rows, 2), _take(y, rows, 1), running, decay=decay, eps=eps
+        )
+        return loss, *optimizer.step(params, grads, state), running
+
+    state = optimizer.init(params) if state is None else state
+    losses, records = [], []
+    for step, rows in enumerate(draws.batches(x.shape[-2], batch_size, rng, steps), start=1):
+        loss, params, state, running = train(params, state, running, tf.constant(rows))
+        losses.append(loss)
+        if validation is not None and is_recorded(step, steps, record_every):
+            statistics = precise_running(params, x, eps=eps) if precise else running
+            records.append((step, *map(to_numpy, evaluate(params, *validation, statistics, eps=eps))))
+    return Fit(params, running, history(to_numpy(tf.stack(losses)), records), state)
+
+
+def evaluate(
+    params: Params, x: Batch, y: Labels, running: RunningStatistics | None = None, *, eps: float = 1e-5
+) -> tuple[Any, Any]:
+    """The mean loss and the accuracy of each model, (K,) or (), with batch norm as at test time.
+
+    Accuracy is the share of rows whose largest logit is the right one; NaN logits are never right.
+    """
+    check_inputs(params, x, y)
+    logits, _, _ = forward(params, x, running, eps=eps)
+    right = tf.argmax(logits, axis=-1, output_type=y.dtype) == y
+    right &= ~tf.reduce_any(tf.math.is_nan(logits), axis=-1)
+    return _loss(logits, y), tf.reduce_mean(tf.cast(right, logits.dtype), axis=-1)
+
+
+def precise_running(params: Params, x: Batch, *, eps: float = 1e-5) -> RunningStatistics:
+    """The statistics of every batch norm layer over ALL rows of `x`, with the weights as they are now.
+
+    Layer by layer, since the input of a layer depends on the statistics of those below it. {} without batch norm.
+    """
+    check_inputs(params, x)
+    running, h = {}, x
+    for i in _normalised(params):
+        z = h @ params[f"W{i}"]
+        running[i] = precise_statistics([z])
+        h = tf.nn.relu(batch_norm_test(z, params[f"gamma{i}"], params[f"beta{i}"], running[i], eps=eps))
+    return running
+
+
+def _loss(logits: Logits, y: Labels) -> tf.Tensor:
+    """The mean loss of each model, with the labels shared where the models share the rows."""
+    y = tf.broadcast_to(y, tf.shape(logits)[:-1])
+    return tf.reduce_mean(cross_entropy(logits, y, reduction="none"), axis=-1)
+
+
+def _normalised(params: Params) -> list[int]:
+    return [i for i in range(1, layers(params) + 1) if f"gamma{i}" in params]
+
+
+def _take(a: tf.Tensor, rows: np.ndarray, axes: int) -> tf.Tensor:
+    """The `rows` of `a`, (batch,) for all models or (K, batch); the last `axes` axes of `a` belong to one model."""
+    own = rows.shape.rank == 2 and len(a.shape) > axes
+    return tf.gather(a, rows, axis=len(a.shape) - axes, batch_dims=1 if own else 0)
