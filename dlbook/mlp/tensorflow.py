@@ -1,6 +1,6 @@
-"""The multi-layer perceptron in TensorFlow, as functions on tensors; a `GradientTape` goes backwards. See `dlbook.mlp`.
+"""The multi-layer perceptron in TensorFlow, as functions on tensors. See `dlbook.mlp`.
 
-Every function can be traced by `tf.function`, and `fit` does so with its training step.
+A `GradientTape` goes backwards. Every function can be traced by `tf.function`, and `fit` does so with its training step.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def init(
 
 
 def init_running(params: Params) -> RunningStatistics:
-    """Mean 0 and variance 1 for every batch norm layer, as `keras.layers.BatchNormalization`; {} without batch norm."""
+    """Mean 0 and variance 1 for every batch norm layer, where Keras starts too; {} without batch norm."""
     shifts = {i: params[f"beta{i}"] for i in _normalised(params)}
     return {i: Running(tf.zeros_like(shift), tf.ones_like(shift)) for i, shift in shifts.items()}
 

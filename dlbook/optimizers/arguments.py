@@ -1,5 +1,7 @@
 """The argument checks that the three frameworks share."""
 
+from collections.abc import Callable
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,18 @@ def check_step(params: dict, grads: dict, *hypers: Hyper) -> None:
         for hyper in hypers:
             if not isinstance(hyper, float):
                 _check_fits(hyper.shape, name, shape)
+
+
+def corrections(beta1: Hyper, beta2: Hyper, t: int) -> tuple[Hyper, Hyper]:
+    """Adam's `1 - beta1**t` and `sqrt(1 - beta2**t)`."""
+    return _each(lambda beta: 1 - beta**t, beta1), _each(lambda beta: sqrt(1 - beta**t), beta2)
+
+
+def _each(function: Callable[[float], float], hyper: Hyper) -> Hyper:
+    """Number by number in Python: NumPy's power of an array may differ from that of a number in the last bit."""
+    if isinstance(hyper, float):
+        return function(hyper)
+    return np.array([function(one) for one in hyper.ravel().tolist()]).reshape(hyper.shape)
 
 
 def _hyper(name: str, value: Any, allowed, wanted: str) -> Hyper:

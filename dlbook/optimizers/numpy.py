@@ -8,7 +8,7 @@ from typing import Any
 from array_api_compat import array_namespace, device
 
 from dlbook.optimizers import Optimizer, arguments
-from dlbook.optimizers.arguments import check_step
+from dlbook.optimizers.arguments import check_step, corrections
 
 
 def sgd(learning_rate: Any) -> Optimizer:
@@ -77,7 +77,7 @@ def adam(learning_rate: Any, beta1: Any = 0.9, beta2: Any = 0.999, eps: Any = 1e
         v = {name: _average(old, grads[name], beta1) for name, old in state["v"].items()}
         s = {name: _average(old, grads[name] ** 2, beta2) for name, old in state["s"].items()}
         # v / c1 over sqrt(s / c2) + eps, with c1 and c2 moved to the small arrays: fewer passes over the large ones
-        c1, root = 1 - beta1**t, (1 - beta2**t) ** 0.5
+        c1, root = corrections(beta1, beta2, t)
         new = {name: w - _scaled(v[name], s[name], lr * root / c1, eps * root) for name, w in params.items()}
         return new, {"v": v, "s": s, "t": t}
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dlbook.optimizers import Optimizer, arguments
-from dlbook.optimizers.arguments import check_step
+from dlbook.optimizers.arguments import check_step, corrections
 
 
 def sgd(learning_rate: Any) -> Optimizer:
@@ -30,7 +30,8 @@ def sgd(learning_rate: Any) -> Optimizer:
 def momentum(learning_rate: Any, beta: Any = 0.9) -> Optimizer:
     """Step along an average of the gradients, in which a step ago counts `beta` times as much.
 
-    The lecture's form: `torch.optim.SGD(lr, momentum=beta)` takes the same steps at `lr = (1 - beta) * learning_rate`.
+    The lecture's form: `torch.optim.SGD(lr, momentum=beta)` takes the same steps at
+    `lr = (1 - beta) * learning_rate`.
     """
     lr, beta = arguments.learning_rate(learning_rate), arguments.beta("beta", beta)
 
@@ -84,7 +85,7 @@ def adam(learning_rate: Any, beta1: Any = 0.9, beta2: Any = 0.999, eps: Any = 1e
         v = {name: _average(old, grads[name], beta1) for name, old in state["v"].items()}
         s = {name: _average(old, grads[name].square(), beta2) for name, old in state["s"].items()}
         # v / c1 over sqrt(s / c2) + eps, with c1 and c2 moved to the small arrays: fewer passes over the large ones
-        c1, root = 1 - beta1**t, (1 - beta2**t) ** 0.5
+        c1, root = corrections(beta1, beta2, t)
         new = {name: w - _scaled(v[name], s[name], lr * root / c1, eps * root) for name, w in params.items()}
         return new, {"v": v, "s": s, "t": t}
 
