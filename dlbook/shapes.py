@@ -6,7 +6,7 @@ The checks look at shapes only, never at values, and work on the shapes of every
 """
 
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Annotated, Any
 
 Batch = Annotated[Any, "(..., batch, features)"]
@@ -17,20 +17,22 @@ Labels = Annotated[Any, "(...), whole numbers in [0, classes)"]
 Axis = int | Sequence[int]
 
 
-def shape_of(x: Any) -> tuple[int | None, ...]:
+def shape_of(x: Any, name: str = "x") -> tuple[int | None, ...]:
     """The shape as a plain tuple; an axis whose length TensorFlow does not know yet is None."""
+    if not hasattr(x, "shape"):
+        raise TypeError(f"{name} must be an array, got {type(x).__name__}: {x!r}")
     return tuple(None if n is None else int(n) for n in x.shape)
 
 
 def axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     """`axis` (one or several, negative ones too) as sorted non-negative axes of an array with `ndim` axes."""
-    several = (axis,) if isinstance(axis, int) else tuple(axis)
-    bad = [a for a in several if not isinstance(a, int) or not -ndim <= a < ndim]
+    several = tuple(axis) if isinstance(axis, Sequence) else (axis,)
+    bad = [a for a in several if not isinstance(a, Integral) or not -ndim <= a < ndim]
     if bad or not several:
         raise ValueError(
             f"axis must lie in [{-ndim}, {ndim - 1}] for an array with {ndim} axes, got {axis!r}"
         )
-    found = tuple(sorted({a % ndim for a in several}))
+    found = tuple(sorted({int(a) % ndim for a in several}))
     if len(found) != len(several):
         raise ValueError(f"axis must name each axis once, got {axis!r} for an array with {ndim} axes")
     return found
@@ -49,7 +51,8 @@ def check_per_feature(name: str, shape: tuple[int | None, ...], wanted: tuple[in
     tail = wanted[len(wanted) - len(shape) :] if 0 < len(shape) <= len(wanted) else None
     if tail is None or any(None not in (n, m) and n != m for n, m in zip(shape, tail, strict=True)):
         raise ValueError(
-            f"{name} must have one value per feature: shape {wanted}, from which leading axes may be missing; got {shape}"
+            f"{name} must have one value per feature: shape {wanted}, from which leading axes "
+            f"may be missing; got {shape}"
         )
 
 

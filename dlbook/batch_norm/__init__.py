@@ -1,14 +1,14 @@
 r"""Batch normalisation: give every feature of a layer mean 0 and variance 1, measured on the mini-batch.
 
-For one feature with values $x_1, \dots, x_m$ in a mini-batch of m examples:
+For one feature with values :math:`x_1, \dots, x_m` in a mini-batch of m examples:
 
 .. math::
     \mu = \frac1m \sum_i x_i, \qquad \sigma^2 = \frac1m \sum_i (x_i - \mu)^2, \qquad
     \hat x_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \varepsilon}}, \qquad y_i = \gamma \hat x_i + \beta .
 
-$\gamma$ and $\beta$ are learned, one of each per feature, so the network can undo the normalisation where that
-helps. At test time there may be one example and no batch, so $\mu$ and $\sigma^2$ are replaced by averages
-kept during training (`Running`).
+:math:`\gamma` and :math:`\beta` are learned, one of each per feature, so the network can undo the normalisation
+where that helps. At test time there may be one example and no batch, so :math:`\mu` and :math:`\sigma^2` are
+replaced by averages kept during training (`Running`).
 
 Conventions, the same in `numpy.py`, `tensorflow.py` and `torch.py`:
 
@@ -18,12 +18,14 @@ Conventions, the same in `numpy.py`, `tensorflow.py` and `torch.py`:
   averaged axes (`(1, features)`, `(K, 1, features)`, `(1, C, 1, 1)`). A length-1 `gamma` is not stretched.
 * `decay` is the weight KEPT in the running average: PyTorch calls `1 - decay` momentum, Keras calls `decay` momentum.
 * The batch is normalised with the biased variance (divide by m), and the running variance stores the biased
-  one too, as Keras 3 and ONNX do. PyTorch stores $m/(m-1)$ times it.
+  one too, as Keras 3 and ONNX do. PyTorch stores :math:`m/(m-1)` times it.
 * The variance is computed in two passes, never as mean(x²) − mean(x)², which loses every digit when the mean
   is large. float16 and bfloat16 are reduced in float32, and `y` comes back in the dtype of `x`.
 * `eps = 0` is allowed, for study; a constant feature then gives NaN. A negative `eps` is an error.
 * A batch of one row follows the formula: the output is `beta`. An empty batch has no statistics, so training on
-  it is an error; at test time it is empty. NaN in a feature gives NaN in that feature and nowhere else.
+  it is an error; at test time it is empty. NaN or infinity in a feature gives NaN in that feature and nowhere else.
+* All arrays of one call belong to one library. The running statistics keep their dtype; no gradient flows through them.
+* Deviations whose squares overflow (above 1.8e19 in float32) have an infinite variance, and the output is `beta`.
 
 The files offer `batch_norm_train`, `batch_norm_test`, `batch_norm_backward`, `precise_statistics`, `fold`,
 `Running` and `BatchNorm`, the framework's own kind of layer around them.

@@ -9,7 +9,14 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from dlbook.batch_norm import Cache, Running
-from dlbook.batch_norm.arguments import check_backward, check_fold, check_test, check_train, examples
+from dlbook.batch_norm.arguments import (
+    check_backward,
+    check_fold,
+    check_layer,
+    check_test,
+    check_train,
+    examples,
+)
 from dlbook.shapes import Axis, Batch, PerFeature, axes, check_floating, is_half, shape_of
 
 
@@ -80,7 +87,7 @@ def precise_statistics(batches: Iterable[Batch], *, axis: Axis = -2) -> Running:
     the batches plus the variance between their means (Chan, Golub and LeVeque 1983, equation 2.1).
     Raises ValueError when there is no example at all.
     """
-    count = 0
+    count, mean, square = 0, 0.0, 0.0
     for x in batches:
         xp = array_namespace(x)
         check_floating("batches", x.dtype)
@@ -90,12 +97,9 @@ def precise_statistics(batches: Iterable[Batch], *, axis: Axis = -2) -> Running:
             continue
         (x,) = _wide(xp, x)
         batch_mean = xp.mean(x, axis=averaged, keepdims=True)
-        batch_square = xp.sum((x - batch_mean) ** 2, axis=averaged, keepdims=True)
-        if count == 0:
-            count, mean, square = n, batch_mean, batch_square
-            continue
-        total, shift = count + n, batch_mean - mean
-        square = square + batch_square + shift**2 * (count * n / total)
+        shift, total = batch_mean - mean, count + n
+        square = square + xp.sum((x - batch_mean) ** 2, axis=averaged, keepdims=True)
+        square = square + shift * (shift * (count * n / total))
         mean, count = mean + shift * (n / total), total
     if count == 0:
         raise ValueError("batches must hold at least one example, got none")
@@ -112,9 +116,10 @@ def fold(
     """
     xp = array_namespace(W)
     check_fold(W, b, gamma, beta, running, eps)
-    scale = gamma / xp.sqrt(running.var + eps)
-    shift = -running.mean if b is None else b - running.mean
-    return W * scale, shift * scale + beta
+    dtype, W, gamma, beta, mean, var = W.dtype, *_wide(xp, W, gamma, beta, *running)
+    scale = gamma / xp.sqrt(var + eps)
+    shift = -mean if b is None else xp.astype(b, mean.dtype) - mean
+    return xp.astype(W * scale, dtype), xp.astype(shift * scale + beta, dtype)
 
 
 class BatchNorm:
@@ -125,6 +130,7 @@ class BatchNorm:
     """
 
     def __init__(self, features: int, *, decay: float = 0.9, eps: float = 1e-5, xp: Any = None) -> None:
+        check_layer(features, decay, eps)
         if xp is None:
             import numpy as xp  # noqa: ICN001  the array API namespace, NumPy unless told otherwise
         self.gamma, self.beta = xp.ones((features,)), xp.zeros((features,))
