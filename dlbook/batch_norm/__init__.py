@@ -24,7 +24,7 @@ Conventions, the same in `numpy.py`, `tensorflow.py` and `torch.py`:
 * `eps = 0` is allowed, for study; a constant feature then gives NaN. A negative `eps` is an error.
 * A batch of one row follows the formula: the output is `beta`. An empty batch has no statistics, so training on
   it is an error; at test time it is empty. NaN or infinity in a feature gives NaN in that feature and nowhere else.
-* All arrays of one call belong to one library. The running statistics keep their dtype; no gradient flows through them.
+* All arrays of one call belong to one library. The running statistics keep their dtype, and pass no gradient on.
 * Deviations whose squares overflow (above 1.8e19 in float32) have an infinite variance, and the output is `beta`.
 
 The files offer `batch_norm_train`, `batch_norm_test`, `batch_norm_backward`, `precise_statistics`, `fold`,
