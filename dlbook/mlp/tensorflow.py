@@ -1,6 +1,7 @@
 """The multi-layer perceptron in TensorFlow, as functions on tensors. See `dlbook.mlp`.
 
-A `GradientTape` goes backwards. Every function can be traced by `tf.function`, and `fit` does so with its training step.
+A `GradientTape` goes backwards. `forward`, `loss_and_gradients` and `evaluate` can be traced by `tf.function`,
+which `fit` does with its training step.
 """
 
 from collections.abc import Sequence
@@ -134,7 +135,7 @@ def fit(
     """
     check_fit(params, x, y, steps, record_every)
 
-    @tf.function
+    @tf.function(autograph=False)  # no Python branch in there asks for the value of a tensor
     def train(params, state, running, rows):
         loss, grads, running = loss_and_gradients(
             params, _take(x, rows, 2), _take(y, rows, 1), running, decay=decay, eps=eps

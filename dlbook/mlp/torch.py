@@ -101,7 +101,6 @@ def loss_and_gradients(
         logits, running, _ = forward(leaves, x, running, training=True, decay=decay, eps=eps)
         loss = _loss(logits, y)
         grads = torch.autograd.grad(loss.sum(), list(leaves.values()))
-    running = {i: Running(*(a.detach() for a in statistics)) for i, statistics in running.items()}
     return loss.detach(), dict(zip(leaves, grads, strict=True)), running
 
 
