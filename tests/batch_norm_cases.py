@@ -38,6 +38,12 @@ def gradients(framework, dy, x, gamma, beta, device="cpu", **options):
     return back(module.batch_norm_backward(dy, cache))
 
 
+def precise(framework, batches, **options):
+    """`precise_statistics` of a list of NumPy arrays."""
+    module = frameworks.load("batch_norm", framework)
+    return back(module.precise_statistics([convert(x, framework) for x in batches], **options))
+
+
 def problem(rng, *leading, batch=8, features=4, dtype="float64"):
     """x, gamma, beta and dy, with `leading` axes of models in front."""
     x = rng.normal(2, 3, (*leading, batch, features))

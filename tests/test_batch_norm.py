@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from batch_norm_cases import assert_close, back, call, convert, gradients, problem, running_of
+from batch_norm_cases import assert_close, call, gradients, precise, problem, running_of
 
 from dlbook import frameworks
 from dlbook.batch_norm import Cache, Running
@@ -31,11 +31,6 @@ def test_every_function_equals_numpys(other_framework, dtype, leading, rng):
         )
 
     assert_close(everything(other_framework), everything("numpy"), **TOLERANCE[dtype])
-
-
-def precise(framework, batches, **options):
-    module = frameworks.load("batch_norm", framework)
-    return back(module.precise_statistics([convert(x, framework) for x in batches], **options))
 
 
 def test_numbers_by_hand(framework):
@@ -198,33 +193,6 @@ def test_a_model_of_nan_leaves_its_neighbours_untouched(framework, rng):
     for a, b in zip(everything(x), everything(spoilt), strict=True):
         np.testing.assert_array_equal(a[good], b[good])
     assert np.isnan(everything(spoilt)[0][1]).all()
-
-
-def test_precise_statistics_are_those_of_the_concatenation(framework, rng):
-    batches = [rng.normal(i, i + 1, (n, 4)) for i, n in enumerate((5, 1, 0, 32, 7))]
-    mean, var = precise(framework, batches)
-    whole = np.concatenate(batches)
-    np.testing.assert_allclose(mean, whole.mean(0, keepdims=True), rtol=1e-13)
-    np.testing.assert_allclose(var, whole.var(0, keepdims=True), rtol=1e-13)
-
-
-def test_precise_statistics_of_images_and_of_half_precision(framework, rng):
-    x = rng.normal(size=(6, 3, 4, 5))
-    mean, var = precise(framework, [x[:2], x[2:]], axis=(0, 2, 3))
-    np.testing.assert_allclose(mean, x.mean((0, 2, 3), keepdims=True), atol=1e-14)
-    np.testing.assert_allclose(var, x.var((0, 2, 3), keepdims=True), rtol=1e-13)
-    large = np.array([[-600.0], [600.0]], np.float16)
-    mean, var = precise(framework, [large, large])
-    assert (mean.dtype, var.dtype) == (np.float32, np.float32)
-    assert (mean.item(), var.item()) == (0, 360_000)
-
-
-def test_precise_statistics_take_any_iterable_and_need_an_example(framework, rng):
-    module, x = frameworks.load("batch_norm", framework), convert(rng.normal(size=(4, 3)), framework)
-    assert module.precise_statistics(iter([x, x])).mean.shape == (1, 3)
-    for none in ([], [x[:0]]):
-        with pytest.raises(ValueError, match="batches must hold at least one example, got none"):
-            module.precise_statistics(none)
 
 
 @pytest.mark.parametrize("bias", [False, True])
