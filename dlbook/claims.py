@@ -1,7 +1,7 @@
 """Verdicts: what a chapter's experiment says of a claim, shown on the page and stored for the claims page.
 
-The cell that asserts a claim ends in `verdict(...)`. Its output holds the box a reader sees and, beside it, the
-same facts as data (`MIME`), so the claims page is generated from what the chapters stored and never typed.
+The cell that asserts a claim ends in `verdict(...)`. Its output holds the box a reader sees and, beside it,
+the same facts as data (`MIME`), so the claims page is generated from what the chapters stored, never typed.
 """
 
 import html

@@ -26,14 +26,14 @@ class Split(NamedTuple):
 def digits(seed: int, *, fractions=(0.6, 0.2, 0.2), dtype="float32") -> Split:
     """1797 handwritten digits of 8 x 8 pixels, scaled to [0, 1], split at random: x (n, 64), y (n,) in 0..9.
 
-    Source: the test part of the UCI set "Optical recognition of handwritten digits" (Alpaydin and Kaynak 1998).
+    Source: the test part of "Optical recognition of handwritten digits" (UCI; Alpaydin and Kaynak 1998).
     """
     bunch = datasets.load_digits()
     return split(bunch.data / DIGIT_LEVELS, bunch.target, seed, fractions=fractions, dtype=dtype)
 
 
 def wine(seed: int, *, fractions=(0.6, 0.2, 0.2), dtype="float64") -> Split:
-    """178 wines of 3 growers, 13 chemical measurements in their raw units, from 0.1 to 1680: x (n, 13), y (n,).
+    """178 wines of 3 growers, 13 measurements in their raw units, from 0.1 to 1680: x (n, 13), y (n,).
 
     Not standardised: how much the units matter is what chapters use it for. See `standardise`.
     """
@@ -48,7 +48,7 @@ def breast_cancer(seed: int, *, fractions=(0.6, 0.2, 0.2), dtype="float64") -> S
 
 
 def blobs(seed: int, *, classes=3, per_class=60, spread=0.5, radius=2.0) -> tuple[np.ndarray, np.ndarray]:
-    """Round clouds in the plane, centres evenly spaced on a circle of `radius`: x (classes * per_class, 2), y."""
+    """Round clouds in the plane, their centres on a circle of `radius`: x (classes * per_class, 2), y."""
     rng = np.random.default_rng(seed)
     angle = 2 * np.pi * np.arange(classes) / classes
     centres = radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)

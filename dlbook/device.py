@@ -22,7 +22,7 @@ def available(framework: str) -> tuple[str, ...]:
 
 
 def default(framework: str) -> str:
-    """The device that new arrays of `framework` go to: `DLBOOK_DEVICE` when set, else a GPU when there is one.
+    """The device that new arrays of `framework` go to: `DLBOOK_DEVICE` when set, else a GPU if there is one.
 
     Raises ValueError when `DLBOOK_DEVICE` names no device. A device that only another framework can use is
     passed over: with DLBOOK_DEVICE=mps, TensorFlow and NumPy stay on the CPU.

@@ -36,7 +36,7 @@ def load(topic: str, framework: str) -> ModuleType:
 
 
 def to_numpy(x: Any) -> np.ndarray:
-    """Any array of any framework as a NumPy array on the CPU, cut off from the gradient; dtype and shape kept.
+    """Any array of any framework as a NumPy array on the CPU, cut off from the gradient, dtype, shape kept.
 
     NumPy has no bfloat16 of its own, so a bfloat16 tensor comes out as float32, which holds it exactly.
     """

@@ -1,7 +1,7 @@
 """How the book's figures and source listings look.
 
-Colours are those of Okabe and Ito (2008), chosen so that colour-blind readers can tell them apart; every figure
-also tells its lines apart by marker or dash, so that none needs colour at all.
+Colours are those of Okabe and Ito (2008), chosen so that colour-blind readers can tell them apart; every
+figure also tells its lines apart by marker or dash, so that none needs colour at all.
 """
 
 import inspect
@@ -47,7 +47,7 @@ def use() -> None:
 
 
 def show_source(*functions: Callable) -> Any:
-    """The source of each function as it stands in the package, highlighted: it cannot drift from what runs."""
+    """The source of each function as it stands in the package: it cannot drift from what runs."""
     from IPython.display import Markdown
 
     sources = (textwrap.dedent(inspect.getsource(function)).rstrip() for function in functions)

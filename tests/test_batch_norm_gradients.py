@@ -21,7 +21,12 @@ def central_differences(f, x, h=1e-5):
 
 @pytest.mark.parametrize(
     ("shape", "parameters", "axis"),
-    [((6, 3), (3,), -2), ((2, 5, 3), (2, 1, 3), -2), ((2, 5, 3), (3,), -2), ((2, 3, 2, 2), (3, 1, 1), (0, 2, 3))],
+    [
+        ((6, 3), (3,), -2),
+        ((2, 5, 3), (2, 1, 3), -2),
+        ((2, 5, 3), (3,), -2),
+        ((2, 3, 2, 2), (3, 1, 1), (0, 2, 3)),
+    ],
 )
 def test_the_gradients_are_central_differences(shape, parameters, axis, rng):
     x, dy = rng.normal(size=(2, *shape))
@@ -72,7 +77,12 @@ def test_autograd_agrees_twice_with_the_functions_and_the_backward_by_hand(rng):
     assert torch.autograd.gradcheck(by_hand, (dy, *arrays))
 
 
-AXES = [((8, 4), (4,), -2), ((3, 8, 4), (3, 1, 4), -2), ((3, 8, 4), (4,), -2), ((5, 3, 2, 2), (1, 3, 1, 1), (0, 2, 3))]
+AXES = [
+    ((8, 4), (4,), -2),
+    ((3, 8, 4), (3, 1, 4), -2),
+    ((3, 8, 4), (4,), -2),
+    ((5, 3, 2, 2), (1, 3, 1, 1), (0, 2, 3)),
+]
 
 
 @pytest.mark.parametrize(("shape", "parameters", "axis"), AXES)
