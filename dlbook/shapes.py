@@ -69,7 +69,7 @@ def check_number(name: str, value: Any, low: float, high: float, *, open_low=Fal
 
 def check_floating(name: str, dtype: Any) -> None:
     """A floating dtype of any framework, else TypeError: whole numbers would be rounded without a word."""
-    word = getattr(dtype, "name", str(dtype)).rpartition(".")[2]
+    word = dtype_name(dtype)
     if not word.startswith(("float", "bfloat")):
         raise TypeError(
             f"{name} must hold floating-point numbers, got {word}: convert it first, say to float32"
@@ -78,4 +78,28 @@ def check_floating(name: str, dtype: Any) -> None:
 
 def is_half(dtype: Any) -> bool:
     """True for float16 and bfloat16, whose sums are made in float32."""
-    return getattr(dtype, "name", str(dtype)).rpartition(".")[2] in ("float16", "bfloat16")
+    return dtype_name(dtype) in ("float16", "bfloat16")
+
+
+def dtype_name(dtype: Any) -> str:
+    """The plain name of a dtype of any framework: "float32", "int64"."""
+    return getattr(dtype, "name", str(dtype)).rpartition(".")[2]
+
+
+def fits(got: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
+    """The same shape, as far as both are known."""
+    return len(got) == len(wanted) and all(None in (n, m) or n == m for n, m in zip(got, wanted, strict=True))
+
+
+def check_same_library(name: str, x: Any, *named: tuple[str, Any]) -> None:
+    """Arrays with the names beside them that are of the library of `x`, whose name is `name`; else TypeError."""
+    for other, array in named:
+        if not _libraries(x) & _libraries(array):
+            raise TypeError(
+                f"{other} must be an array of the same library as {name}, {type(x).__module__}.{type(x).__name__}, "
+                f"got {type(array).__module__}.{type(array).__name__}: try dlbook.frameworks.from_numpy"
+            )
+
+
+def _libraries(x: Any) -> set[str]:
+    return {kind.__module__.partition(".")[0] for kind in type(x).__mro__} - {"builtins"}

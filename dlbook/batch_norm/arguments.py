@@ -12,6 +12,8 @@ from dlbook.shapes import (
     check_floating,
     check_number,
     check_per_feature,
+    check_same_library,
+    fits,
     shape_of,
     statistics_shape,
 )
@@ -24,10 +26,10 @@ def check_train(
     x, gamma, beta, running: Running | None, axis: Axis, decay: float, eps: float
 ) -> tuple[int, ...]:
     """The averaged axes as non-negative numbers, once everything that `batch_norm_train` was given fits."""
+    shape = shape_of(x)
     check_floating("x", x.dtype)
     check_number("decay", decay, 0, 1)
     _check_eps(eps)
-    shape = shape_of(x)
     averaged = axes(axis, len(shape))
     if examples(shape, averaged) == 0:
         raise ValueError(
@@ -36,7 +38,7 @@ def check_train(
     wanted = statistics_shape(shape, averaged)
     check_per_feature("gamma", shape_of(gamma, "gamma"), wanted)
     _check_same_shape("beta", beta, "gamma", gamma)
-    _check_same_library(x, ("gamma", gamma), ("beta", beta), *_named(running))
+    check_same_library("x", x, ("gamma", gamma), ("beta", beta), *_named(running))
     for name, array in _named(running):
         _check_running(name, shape_of(array, name), wanted)
     return averaged
@@ -44,20 +46,21 @@ def check_train(
 
 def check_test(x, gamma, beta, running: Running, eps: float) -> None:
     """Everything that `batch_norm_test` was given must be one value per feature of `x`."""
+    shape = shape_of(x)
     check_floating("x", x.dtype)
     _check_eps(eps)
     for name, array in (("gamma", gamma), *_named(running)):
-        _check_broadcasts(name, shape_of(array, name), shape_of(x))
+        _check_broadcasts(name, shape_of(array, name), shape)
     _check_same_shape("beta", beta, "gamma", gamma)
     _check_same_shape("running.var", running.var, "running.mean", running.mean)
     _check_same_features(shape_of(gamma), shape_of(running.mean))
-    _check_same_library(x, ("gamma", gamma), ("beta", beta), *_named(running))
+    check_same_library("x", x, ("gamma", gamma), ("beta", beta), *_named(running))
 
 
 def check_backward(dy, x_hat) -> None:
     """The gradient in `y` is floating point, as `x` was, and has the shape of `y`."""
     check_floating("dy", dy.dtype)
-    if not _fits(shape_of(dy, "dy"), shape_of(x_hat)):
+    if not fits(shape_of(dy, "dy"), shape_of(x_hat)):
         raise ValueError(f"dy must have the shape of y, {shape_of(x_hat)}, got {shape_of(dy)}")
 
 
@@ -97,17 +100,8 @@ def _check_eps(eps: float) -> None:
 
 def _check_same_shape(name: str, array, other_name: str, other) -> None:
     got, wanted = shape_of(array, name), shape_of(other)
-    if not _fits(got, wanted):
+    if not fits(got, wanted):
         raise ValueError(f"{name} must have the shape of {other_name}, {wanted}, got {got}")
-
-
-def _check_same_library(x, *named: tuple[str, Any]) -> None:
-    for name, array in named:
-        if not _libraries(x) & _libraries(array):
-            raise TypeError(
-                f"{name} must be an array of the same library as x, {type(x).__module__}.{type(x).__name__}, "
-                f"got {type(array).__module__}.{type(array).__name__}: try dlbook.frameworks.from_numpy"
-            )
 
 
 def _check_running(name: str, got: Shape, wanted: Shape) -> None:
@@ -120,10 +114,10 @@ def _check_running(name: str, got: Shape, wanted: Shape) -> None:
 def _check_broadcasts(name: str, got: Shape, shape: Shape) -> None:
     """Statistics of any `axis` broadcast against `x`; a single axis can only be the features, the last one."""
     tail = shape[len(shape) - len(got) :] if 0 < len(got) <= len(shape) else ()
-    fits = len(got) == len(tail) > 0 and all(
-        n == 1 or _fits((n,), (m,)) for n, m in zip(got, tail, strict=True)
+    broadcasts = len(got) == len(tail) > 0 and all(
+        n == 1 or fits((n,), (m,)) for n, m in zip(got, tail, strict=True)
     )
-    if not fits or (len(got) == 1 and not _fits(got, tail)):
+    if not broadcasts or (len(got) == 1 and not fits(got, tail)):
         raise ValueError(
             f"{name} must have one value per feature of x, whose shape is {shape}, got shape {got}"
         )
@@ -132,19 +126,10 @@ def _check_broadcasts(name: str, got: Shape, shape: Shape) -> None:
 def _check_same_features(gamma: Shape, mean: Shape) -> None:
     """Where both have an axis they must agree on it: a `gamma` of (1, 1) is not stretched over 64 features."""
     n = min(len(gamma), len(mean))
-    if not _fits(gamma[-n:], mean[-n:]):
+    if not fits(gamma[-n:], mean[-n:]):
         raise ValueError(
             f"gamma must have as many features as running.mean, whose shape is {mean}, got {gamma}"
         )
-
-
-def _fits(got: Shape, wanted: Shape) -> bool:
-    """The same shape, as far as both are known."""
-    return len(got) == len(wanted) and all(None in (n, m) or n == m for n, m in zip(got, wanted, strict=True))
-
-
-def _libraries(x) -> set[str]:
-    return {kind.__module__.partition(".")[0] for kind in type(x).__mro__} - {"builtins"}
 
 
 def _named(running: Running | None) -> Iterable[tuple[str, Any]]:

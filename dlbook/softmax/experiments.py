@@ -1,6 +1,6 @@
 """The experiments of the chapter on softmax: seeds and settings in, plain arrays out.
 
-A linear model is fitted exactly, to where the gradient vanishes, so no optimiser's luck is in the results: what
+A linear model is fitted to its optimum, where the gradient vanishes, so no optimiser's luck is in the results: what
 varies between seeds is the data that are drawn, or how they are split.
 """
 
@@ -22,7 +22,7 @@ HEADS = ("softmax", "one-vs-rest", "nearest mean")
 Logits = Callable[[np.ndarray], np.ndarray]
 
 
-def fit(x: np.ndarray, y: np.ndarray, l2: float) -> tuple[np.ndarray, np.ndarray]:
+def fit(x: np.ndarray, y: np.ndarray, l2: float, *, gtol: float = 1e-7) -> tuple[np.ndarray, np.ndarray]:
     """W (features, classes) and b (classes,) that minimise mean cross-entropy + l2/2 * the sum of W squared.
 
     `x` (n, features); `y` (n,) classes, or (n, classes) probabilities. For l2 > 0 the minimum exists and W is unique.
@@ -39,10 +39,10 @@ def fit(x: np.ndarray, y: np.ndarray, l2: float) -> tuple[np.ndarray, np.ndarray
         loss = cross_entropy(z, y) + l2 / 2 * np.sum(W**2)
         return float(loss), np.concatenate([(x.T @ dz + l2 * W).ravel(), dz.sum(axis=0)])
 
-    return unpack(minimum(objective, np.zeros((features + 1) * classes)))
+    return unpack(minimum(objective, np.zeros((features + 1) * classes), gtol))
 
 
-def logistic(x: np.ndarray, y: np.ndarray, l2: float) -> tuple[np.ndarray, float]:
+def logistic(x: np.ndarray, y: np.ndarray, l2: float, *, gtol: float = 1e-7) -> tuple[np.ndarray, float]:
     """Two-class logistic regression, penalised as in `fit` but written without a softmax: w (features,) and b."""
 
     def objective(theta):
@@ -51,13 +51,13 @@ def logistic(x: np.ndarray, y: np.ndarray, l2: float) -> tuple[np.ndarray, float
         loss = np.mean(np.logaddexp(0, z) - y * z) + l2 / 2 * np.sum(theta[:-1] ** 2)
         return float(loss), np.append(x.T @ dz + l2 * theta[:-1], dz.sum())
 
-    theta = minimum(objective, np.zeros(x.shape[1] + 1))
+    theta = minimum(objective, np.zeros(x.shape[1] + 1), gtol)
     return theta[:-1], float(theta[-1])
 
 
-def minimum(objective: Callable, start: np.ndarray, *, steps: int = 20_000) -> np.ndarray:
-    """Where `objective`, which returns a loss and its gradient, is smallest: L-BFGS until round-off stops it."""
-    exact = dict(ftol=1e-16, gtol=1e-10, maxiter=steps, maxfun=2 * steps, maxcor=30)
+def minimum(objective: Callable, start: np.ndarray, gtol: float) -> np.ndarray:
+    """Where `objective`, a loss and its gradient, is smallest: L-BFGS until no slope is above `gtol`."""
+    exact = dict(ftol=1e-16, gtol=gtol, maxiter=20_000, maxfun=40_000, maxcor=30)
     return minimize(objective, start, jac=True, method="L-BFGS-B", options=exact).x
 
 
@@ -126,7 +126,10 @@ def hidden(seeds: int = 5, *, units: int = 16, lr: float = 0.03, steps: int = 60
     params = mlp_numpy.init((2, units, int(y.max()) + 1), starts, dtype="float64")
     params = mlp_numpy.fit(params, x, y, optimizer=opt_numpy.adam(lr), steps=steps).params
     networks = [{name: value[k] for name, value in params.items()} for k in range(seeds)]
-    return [regions(lambda points, n=n: mlp_numpy.forward(n, points)[0], *xy) for n, *xy in zip(networks, x, y, strict=True)]
+    return [
+        regions(lambda points, n=n: mlp_numpy.forward(n, points)[0], *xy)
+        for n, *xy in zip(networks, x, y, strict=True)
+    ]
 
 
 class TwoClasses(NamedTuple):
@@ -145,8 +148,8 @@ def two_classes(penalties: Sequence[float] = PENALTIES, seeds: int = 5) -> TwoCl
         for seed in range(seeds):
             part = data.breast_cancer(seed)
             x, y = data.standardise(part.x_train)[0], part.y_train
-            both = [fit(x, y, factor * l2)[0] for factor in (1, 2)]
-            results.append([logistic(x, y, l2)[0], *(W[:, 1] - W[:, 0] for W in both)])
+            both = [fit(x, y, factor * l2, gtol=1e-10)[0] for factor in (1, 2)]
+            results.append([logistic(x, y, l2, gtol=1e-10)[0], *(W[:, 1] - W[:, 0] for W in both)])
             mirror = max(mirror, *(np.abs(W.sum(axis=1)).max() for W in both))
     arms = np.moveaxis(np.array(results).reshape(len(penalties), seeds, 3, -1), 2, 0)
     return TwoClasses(*arms, float(mirror))
