@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from dlbook.frameworks import to_numpy
+
 NOT_ATTEMPTED = "not attempted yet"
 
 
@@ -28,7 +30,10 @@ def diagnose(
 
     `mistakes` maps a sentence ("your variance divides by m - 1") to what that mistake would have given.
     """
-    got, right = np.asarray(got), np.asarray(right)
+    try:
+        got, right = to_numpy(got), np.asarray(right)
+    except ValueError:
+        return f"{name} must be an array, got rows of different lengths"
     if got.dtype.kind not in "fiu":
         return f"{name} must be numbers, got {got.dtype}"
     if got.shape != right.shape:
@@ -38,9 +43,13 @@ def diagnose(
     for sentence, wrong in mistakes.items():
         if np.shape(wrong) == got.shape and _close(got, np.asarray(wrong), rtol):
             return sentence
-    if np.isnan(got).any() and not np.isnan(right).any():
-        return f"{name} holds NaN where a number belongs"
-    return f"{name} is off by up to {np.max(np.abs(got - right)):.2g}"
+    missing = np.isnan(got) != np.isnan(right)
+    if missing.any():
+        what = "NaN where a number" if np.isnan(got[missing]).any() else "a number where NaN"
+        return f"{name} holds {what} belongs"
+    with np.errstate(invalid="ignore"):  # infinity where infinity belongs
+        off = np.abs(got.astype("float64") - right)
+    return f"{name} is off by up to {np.nanmax(off):.2g}"
 
 
 def _close(got: np.ndarray, right: np.ndarray, rtol: float) -> bool:
