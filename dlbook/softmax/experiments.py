@@ -22,7 +22,7 @@ HEADS = ("softmax", "one-vs-rest", "nearest mean")
 Logits = Callable[[np.ndarray], np.ndarray]
 
 
-def fit(x: np.ndarray, y: np.ndarray, l2: float, *, gtol: float = 1e-7) -> tuple[np.ndarray, np.ndarray]:
+def fit(x: np.ndarray, y: np.ndarray, l2: float, *, gtol: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
     """W (features, classes) and b (classes,) that minimise mean cross-entropy + l2/2 * the sum of W squared.
 
     `x` (n, features); `y` (n,) classes, or (n, classes) probabilities. For l2 > 0 the minimum exists and W is unique.
@@ -42,7 +42,7 @@ def fit(x: np.ndarray, y: np.ndarray, l2: float, *, gtol: float = 1e-7) -> tuple
     return unpack(minimum(objective, np.zeros((features + 1) * classes), gtol))
 
 
-def logistic(x: np.ndarray, y: np.ndarray, l2: float, *, gtol: float = 1e-7) -> tuple[np.ndarray, float]:
+def logistic(x: np.ndarray, y: np.ndarray, l2: float, *, gtol: float = 1e-6) -> tuple[np.ndarray, float]:
     """Two-class logistic regression, penalised as in `fit` but written without a softmax: w (features,) and b."""
 
     def objective(theta):
