@@ -129,11 +129,10 @@ class SoftmaxRegression:
     `W` (features, classes) and `b` (classes,) start at 0: the loss is convex, so no random numbers are needed.
     """
 
-    def __init__(self, features: int, classes: int, *, dtype: Any = None, xp: Any = None) -> None:
+    def __init__(self, features: int, classes: int, *, xp: Any = None) -> None:
         check_sizes(features, classes)
-        if xp is None:
-            import numpy as xp  # noqa: ICN001  the array API namespace, NumPy unless told otherwise
-        self.W, self.b = xp.zeros((features, classes), dtype=dtype), xp.zeros((classes,), dtype=dtype)
+        xp = np if xp is None else xp  # the array API namespace, NumPy unless told otherwise
+        self.W, self.b = xp.zeros((features, classes)), xp.zeros((classes,))
 
     def __call__(self, x: Batch) -> Logits:
         return x @ self.W + self.b
