@@ -28,7 +28,8 @@ Conventions, the same in `numpy.py`, `tensorflow.py` and `torch.py`:
 * Deviations whose squares overflow (above 1.8e19 in float32) have an infinite variance, and the output is `beta`.
 
 The files offer `batch_norm_train`, `batch_norm_test`, `batch_norm_backward`, `precise_statistics`, `fold`,
-`Running` and `BatchNorm`, the framework's own kind of layer around them.
+`Running`, `BatchNorm`, the framework's own kind of layer around them, and `recompute`, which gives all such layers
+of a model, and the framework's own, the precise statistics of a data set.
 
 Source: Ioffe and Szegedy (2015), Batch Normalization: Accelerating Deep Network Training by Reducing Internal
 Covariate Shift, Algorithms 1 and 2, https://arxiv.org/abs/1502.03167.

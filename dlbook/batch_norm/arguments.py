@@ -88,6 +88,20 @@ def check_layer(features: int, decay: float, eps: float) -> None:
     _check_eps(eps)
 
 
+def check_repeatable(batches: Iterable[Any]) -> None:
+    """`recompute` reads the data once for each layer, and a generator is empty the second time."""
+    if iter(batches) is batches:
+        raise TypeError(
+            f"batches must be something that can be read more than once, such as a list or a data loader, "
+            f"got {type(batches).__name__}: try list(batches)"
+        )
+
+
+def inputs(batch: Any) -> Any:
+    """What a model takes of one batch: the first of a tuple or list such as (x, y), else the batch itself."""
+    return batch[0] if isinstance(batch, tuple | list) else batch
+
+
 def examples(shape: Shape, averaged: tuple[int, ...]) -> int | None:
     """How many values each mean is taken over; None when TensorFlow does not know yet."""
     lengths = [shape[a] for a in averaged]

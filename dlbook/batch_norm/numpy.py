@@ -3,7 +3,7 @@
 Written against the array API standard, so CuPy arrays run through the same lines on a GPU.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -16,6 +16,7 @@ from dlbook.batch_norm.arguments import (
     check_test,
     check_train,
     examples,
+    inputs,
 )
 from dlbook.shapes import Axis, Batch, PerFeature, axes, check_floating, is_half, shape_of
 
@@ -148,6 +149,23 @@ class BatchNorm:
     def backward(self, dy: Batch) -> Batch:
         dx, self.dgamma, self.dbeta = batch_norm_backward(dy, self._cache)
         return dx
+
+
+def recompute(model: Iterable[Callable[[Batch], Batch]], batches: Iterable[Any]) -> None:
+    """Set the running statistics of every `BatchNorm` in `model` to those of ALL examples in `batches`, in place.
+
+    `model` is the layers in their order, each a function of the output of the one before. Layer by layer, so each
+    is measured on what it receives at test time, and neither the size of the batches nor their order matters.
+    Of a tuple or list such as (x, y), `model` gets the first. The outputs of one layer for all examples are in
+    memory at once. Wu and Johnson (2021) call such statistics PreciseBN.
+    Raises ValueError when there is no example at all.
+    """
+    h = [inputs(batch) for batch in batches]
+    for layer in model:
+        if isinstance(layer, BatchNorm):
+            xp, shape = array_namespace(layer.gamma), layer.gamma.shape
+            layer.running = Running(*(xp.reshape(a, shape) for a in precise_statistics(h)))
+        h = [layer(x) for x in h]
 
 
 def _wide(xp: Any, x: Batch, *others: Any) -> list[Any]:

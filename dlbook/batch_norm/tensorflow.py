@@ -3,7 +3,8 @@
 The batch size may be unknown when a graph is traced; what can only be checked with it is checked when it runs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
@@ -14,9 +15,11 @@ from dlbook.batch_norm.arguments import (
     check_backward,
     check_fold,
     check_layer,
+    check_repeatable,
     check_test,
     check_train,
     examples,
+    inputs,
 )
 from dlbook.shapes import Axis, Batch, PerFeature, axes, check_floating, is_half, shape_of
 
@@ -159,6 +162,29 @@ class BatchNorm(keras.layers.Layer):
         return self.add_weight((self.features,), initializer, name=name, trainable=trainable, autocast=False)
 
 
+def recompute(model: keras.Model, batches: Iterable[Any]) -> None:
+    """Set the running statistics of all batch norm layers in `model` to those of ALL examples in `batches`, in place.
+
+    Layer by layer from the input on, so each is measured on what it receives at test time, and neither the size of
+    the batches nor their order matters. Everything else works as at test time too, dropout included. `batches` is
+    read once for every layer: a list or a `tf.data.Dataset`; of a tuple or list such as (x, y), `model` gets the
+    first. The variance is the biased one, which Keras keeps too. Frozen layers are measured like all others; those
+    that the first batch does not reach stay. Wu and Johnson (2021) call such statistics PreciseBN.
+    Raises ValueError when there is no example at all, TypeError for an iterator that can be read only once.
+    """
+    check_repeatable(batches)
+    eager = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)  # a traced model calls its layers while tracing, and not again
+    try:
+        for layer in _normalising(model, batches):
+            for weight, value in zip(
+                _kept(layer), precise_statistics(_received(layer, model, batches)), strict=True
+            ):
+                weight.assign(tf.reshape(value, [-1]))
+    finally:
+        tf.config.run_functions_eagerly(eager)
+
+
 def _number_of_examples(x: tf.Tensor, averaged: tuple[int, ...]) -> None:
     """Leave a check in the graph where the size of the batch is not known while tracing."""
     if examples(shape_of(x), averaged) is None:
@@ -185,3 +211,50 @@ def _sum_to(x: tf.Tensor, averaged: tuple[int, ...], shape: tf.TensorShape) -> P
     """Sum over the batch, and over the models that share one parameter, down to the parameter's shape."""
     total = tf.reduce_sum(x, averaged, keepdims=True)
     return tf.reduce_sum(total, tf.range(total.shape.rank - shape.rank))
+
+
+def _normalising(model: keras.Model, batches: Iterable[Any]) -> list[keras.layers.Layer]:
+    """The batch norm layers of `model`, in the order in which the first batch meets them."""
+    kinds, met = (keras.layers.BatchNormalization, BatchNorm), []
+    with ExitStack() as watch:
+        for layer in model._flatten_layers():
+            if isinstance(layer, kinds):
+                watch.enter_context(_called(layer, lambda layer, _: met.append(layer)))
+        for batch in batches:
+            model(inputs(batch), training=False)
+            return list({id(layer): layer for layer in met}.values())
+    raise ValueError("batches must hold at least one example, got none")
+
+
+def _received(layer: keras.layers.Layer, model: keras.Model, batches: Iterable[Any]) -> Iterator[Batch]:
+    """What `layer` is called on while `model` reads the `batches`, as (examples and pixels, features)."""
+    seen, axis = [], getattr(layer, "axis", -1)
+    with _called(layer, lambda _, x: seen.append(x)):
+        for batch in batches:
+            model(inputs(batch), training=False)
+            for x in seen:
+                yield tf.reshape(keras.ops.moveaxis(x, axis, -1), [-1, x.shape[axis]])
+            seen.clear()
+
+
+@contextmanager
+def _called(layer: keras.layers.Layer, report: Any) -> Iterator[None]:
+    """`report(layer, x)` whenever `layer` is called on x. Keras has no hooks, so its `call` is replaced meanwhile."""
+    call = layer.call
+
+    def reported(x: Batch, *arguments: Any, **options: Any) -> Batch:
+        report(layer, x)
+        return call(x, *arguments, **options)
+
+    layer.call = reported
+    try:
+        yield
+    finally:
+        del layer.call
+
+
+def _kept(layer: keras.layers.Layer) -> tuple[keras.Variable, keras.Variable]:
+    """The running mean and variance, under Keras' names or the book's."""
+    if isinstance(layer, BatchNorm):
+        return layer.running_mean, layer.running_var
+    return layer.moving_mean, layer.moving_variance

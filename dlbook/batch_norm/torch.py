@@ -3,7 +3,7 @@
 Autograd differentiates `batch_norm_train`; `batch_norm_backward` is the same gradient by hand.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -13,9 +13,11 @@ from dlbook.batch_norm.arguments import (
     check_backward,
     check_fold,
     check_layer,
+    check_repeatable,
     check_test,
     check_train,
     examples,
+    inputs,
 )
 from dlbook.shapes import Axis, Batch, PerFeature, axes, check_floating, is_half, shape_of
 
@@ -149,6 +151,31 @@ class BatchNorm(torch.nn.Module):
         return f"{len(self.gamma)}, decay={self.decay}, eps={self.eps}"
 
 
+@torch.no_grad()
+def recompute(model: torch.nn.Module, batches: Iterable[Any]) -> None:
+    """Set the running statistics of all batch norm layers in `model` to those of ALL examples in `batches`, in place.
+
+    Layer by layer from the input on, so each is measured on what it receives at test time, and neither the size of
+    the batches nor their order matters. Everything else works as at test time too, dropout included; afterwards
+    each module is in the mode it was in. `batches` is read once for every layer: a list or a `DataLoader`, on the
+    device of the model; of a tuple or list such as (x, y), `model` gets the first. The variance is the biased one,
+    also in PyTorch's own layers. Layers that track no statistics, or that the first batch does not reach, stay.
+    Wu and Johnson (2021) call such statistics PreciseBN.
+    Raises ValueError when there is no example at all, TypeError for an iterator that can be read only once.
+    """
+    check_repeatable(batches)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        for layer in _normalising(model, batches):
+            mean, var = precise_statistics(_received(layer, model, batches))
+            layer.running_mean.copy_(mean.reshape(-1))
+            layer.running_var.copy_(var.reshape(-1))
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def _wide(x: Batch, *others: torch.Tensor) -> list[torch.Tensor]:
     """All tensors in the dtype the sums are made in: that of `x`, or float32 where `x` is float16 or bfloat16."""
     dtype = torch.float32 if is_half(x.dtype) else x.dtype
@@ -162,3 +189,31 @@ def _update(running: Running | None, mean: torch.Tensor, var: torch.Tensor, deca
         return Running(mean, var)
     mean, var = (new.reshape(old.shape).to(old) for new, old in zip((mean, var), running, strict=True))
     return Running(decay * running.mean + (1 - decay) * mean, decay * running.var + (1 - decay) * var)
+
+
+def _normalising(model: torch.nn.Module, batches: Iterable[Any]) -> list[torch.nn.Module]:
+    """The batch norm layers of `model` that keep statistics, in the order in which the first batch meets them."""
+    kinds, met = (torch.nn.modules.batchnorm._BatchNorm, BatchNorm), []
+    layers = [m for m in model.modules() if isinstance(m, kinds) and m.running_mean is not None]
+    handles = [layer.register_forward_pre_hook(lambda layer, _: met.append(layer)) for layer in layers]
+    try:
+        for batch in batches:
+            model(inputs(batch))
+            return list(dict.fromkeys(met))
+    finally:
+        for handle in handles:
+            handle.remove()
+    raise ValueError("batches must hold at least one example, got none")
+
+
+def _received(layer: torch.nn.Module, model: torch.nn.Module, batches: Iterable[Any]) -> Iterator[Batch]:
+    """What `layer` is called on while `model` reads the `batches`, as (examples and pixels, features)."""
+    seen = []
+    handle = layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    try:
+        for batch in batches:
+            model(inputs(batch))
+            yield from (x.movedim(1, -1).flatten(0, -2) for x in seen)
+            seen.clear()
+    finally:
+        handle.remove()
