@@ -34,7 +34,7 @@ def close_figures():
 
 def test_fit_finds_the_minimum_that_scikit_learn_finds(blobs):
     x, y = blobs
-    W, b = experiments.fit(x, y, 0.01)
+    W, b = experiments.fit(x, y, 0.01, gtol=1e-9)
     model = LogisticRegression(C=1 / (0.01 * len(x)), tol=1e-10, max_iter=10_000).fit(x, y)
     np.testing.assert_allclose(W, model.coef_.T, atol=1e-4)
     np.testing.assert_allclose(softmax(x @ W + b, axis=1), model.predict_proba(x), atol=1e-5)
@@ -50,7 +50,7 @@ def test_fit_takes_probabilities_as_targets_and_one_hot_rows_are_the_labels(blob
 
 def test_logistic_is_scikit_learns_logistic_regression(blobs):
     x, y = blobs
-    w, b = experiments.logistic(x, y == 1, 0.01)
+    w, b = experiments.logistic(x, y == 1, 0.01, gtol=1e-9)
     model = LogisticRegression(C=1 / (0.01 * len(x)), tol=1e-10, max_iter=10_000).fit(x, y == 1)
     np.testing.assert_allclose(w, model.coef_[0], atol=1e-4)
     np.testing.assert_allclose(b, model.intercept_[0], atol=1e-4)

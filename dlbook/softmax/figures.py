@@ -45,6 +45,7 @@ def regions(ax: Axes, result: Regions, *, title: str, W=None, b=None, dots: int 
         some = result.x[result.y == k][:dots]
         ax.scatter(*some.T, s=9, color=COLOURS[k], marker=MARKERS[k], linewidths=0)
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=title)
+    ax.set(xlabel="feature 1", ylabel="feature 2")
     ax.grid(visible=False)
     return ax
 
