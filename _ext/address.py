@@ -25,6 +25,7 @@ REMOTE = re.compile(
 )
 ISSUES = ("github", "gitlab")
 PROVIDERS = (*ISSUES, "bitbucket")
+NEEDS_SITE = r'property="og:(url|image(:alt)?)"'
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,19 @@ def add_launch_buttons(app, pagename, templatename, context, doctree) -> None:
     })  # fmt: skip
 
 
+def add_history(app, pagename, templatename, context, doctree) -> None:
+    """The commit that was built, and the day of the last one that changed the page, for the foot of the page."""
+    root = Path(app.confdir)
+    suffix = context.get("page_source_suffix")
+    context["last_updated"] = suffix and git(root, "log", "-1", "--format=%cs", "--", f"{pagename}{suffix}")
+    context["commit"] = git(root, "rev-parse", "--short", "HEAD")
+
+
 def drop_relative_addresses(app, pagename, templatename, context, doctree) -> None:
     """A social card needs whole addresses: where the site is unknown, rather none than a wrong one."""
     if not app.config.html_baseurl:
-        lines = context["metatags"].splitlines(keepends=True)
-        context["metatags"] = "".join(
-            line for line in lines if not re.search(r'property="og:(url|image(:alt)?)"', line)
-        )
+        lines = context.get("metatags", "").splitlines(keepends=True)
+        context["metatags"] = "".join(line for line in lines if not re.search(NEEDS_SITE, line))
 
 
 def setup(app) -> dict:
@@ -157,7 +164,11 @@ def setup(app) -> dict:
     app.add_config_value("dlbook_commit", "", "html")  # pages are written again when it changes
     app.connect("config-inited", configure)
     app.connect("html-page-context", add_launch_buttons, priority=502)  # after the theme's buttons
+    app.connect("html-page-context", add_history, priority=502)
     app.connect("html-page-context", drop_relative_addresses, priority=900)
     if base_url(app.dlbook_address):
-        app.setup_extension("sphinx_sitemap")  # it warns where there is no address
+        app.setup_extension("sphinx_sitemap")
+    else:  # it warns where there is no address; without it, Sphinx would warn of its settings
+        app.add_config_value("sitemap_url_scheme", "", "")
+        app.add_config_value("sitemap_excludes", [], "")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

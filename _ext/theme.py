@@ -1,15 +1,59 @@
-"""What the theme gets wrong on every page, mended; and what no reader needs, left out."""
+"""What the theme gets wrong on every page, mended; and what no reader needs, left out.
 
+Templates that replace the theme's own are in _templates, the look is in _static/dlbook.css. Here is what neither
+reaches: HTML that Python code of the theme, of Sphinx or of an extension writes.
+"""
+
+import re
+import shutil
 from pathlib import Path
 
+REPAIRS = [
+    # myst-nb: the visible text of a folded cell is a better name (axe: label-content-name-mismatch)
+    (r' aria-label="Toggle hidden content"', ""),
+    # MyST: the box of a task list has no name (axe: label)
+    (r'<input class="task-list-item-checkbox"', r'<input aria-label="done" class="task-list-item-checkbox"'),
+    # docutils: a deprecated role, and links between the items of a list (axe: aria-required-children)
+    (r' role="doc-biblioentry"', ""),
+    (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
+]
+# The arrow that opens the pages below a page has no name (axe: summary-name).
+ARROW = re.compile(r"(<a [^>]*>)([^<]*)(</a><details[^>]*>)<summary>")
 
-def drop_source_maps(app, exception) -> None:
-    """Source maps of the theme's scripts are half the site's weight, and only its authors read them."""
-    if exception is None:
-        for path in Path(app.outdir, "_static").rglob("*.map"):
-            path.unlink()
+
+def repair(app, pagename, templatename, context, doctree) -> None:
+    """Mend the page's own HTML."""
+    for wrong, right in REPAIRS:
+        context["body"] = re.sub(wrong, right, context.get("body", ""))
+    if pagename == "_modules/index":  # a list directly inside a list (axe: list)
+        head, _, rest = context["body"].partition("<ul>")
+        context["body"] = f"{head}<ul>{re.sub('</?ul>', '', rest)}</ul>"
+
+
+def name_arrows(app, pagename, templatename, context, doctree) -> None:
+    """Name the arrows of the table of contents after the page that they belong to."""
+    tree = context["generate_toctree_html"]
+
+    def named(*arguments, **options) -> str:
+        html = str(tree(*arguments, **options))
+        return ARROW.sub(r'\1\2\3<summary aria-label="Pages below \2">', html)
+
+    context["generate_toctree_html"] = named
+
+
+def finish(app, exception) -> None:
+    """The first page under the name that a browser asks for, and nothing that only the theme's authors read."""
+    if exception is not None or app.builder.name != "html":
+        return
+    out = Path(app.outdir)
+    shutil.copy(out / f"{app.config.root_doc}.html", out / "index.html")  # else a page that only redirects
+    for path in (out / "_static").rglob("*.map"):
+        path.unlink()
 
 
 def setup(app) -> dict:
-    app.connect("build-finished", drop_source_maps)
+    app.add_config_value("comments_config", {}, "")  # Jupyter Book sets it though the extension is left out
+    app.connect("html-page-context", repair, priority=900)
+    app.connect("html-page-context", name_arrows, priority=900)  # after the theme has put its functions there
+    app.connect("build-finished", finish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
