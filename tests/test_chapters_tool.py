@@ -5,7 +5,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tools import chapters
-from tools.normalise import METADATA, normalise, text
+from tools.normalise import COLAB, METADATA, normalise, text
 from tools.rules import problems
 
 TITLE = "# Softmax\n\nWhat it is for."
@@ -35,6 +35,7 @@ def chapter(*cells):
     """A good chapter with more cells at the end."""
     return new_notebook(cells=[
         new_markdown_cell(TITLE, id="title"),
+        code(COLAB, tags=["remove-cell"], name="colab"),
         code("import math", tags=["hide-input"], name="set-up"),
         new_markdown_cell("Prose.", id="prose"),
         *cells,
@@ -114,9 +115,36 @@ def test_each_rule_speaks_up(message, cells):
 
 def test_a_set_up_cell_in_the_open_is_reported():
     notebook = chapter(code("f()"))
-    notebook.cells[1].metadata = nbformat.from_dict({})
+    notebook.cells[2].metadata = nbformat.from_dict({})
     [message] = problems(notebook, "softmax")
     assert "tag it hide-input or remove-cell" in message
+
+
+@pytest.mark.parametrize("change", [dict(source="import dlbook"), dict(id="other"), dict(metadata={})])
+def test_a_cell_for_colab_that_is_missing_or_changed_is_reported(change):
+    notebook = chapter(code("f()"))
+    notebook.cells[1] = nbformat.from_dict({**notebook.cells[1], **change})
+    messages = [message for message in problems(notebook, "softmax") if "for Colab" in message]
+    assert "`make chapters CHAPTER=softmax` puts it there" in messages[0]
+
+
+def test_the_cell_for_colab_is_put_back_where_it_belongs_and_as_it_should_be():
+    wanted = normalise(chapter(code("f()")), "softmax")
+    title, colab, *others = chapter(code("f()")).cells
+    changed = code("pip install dlbook", printed("done"), name="colab")
+    for cells in (
+        [title, *others],
+        [title, *others, colab],
+        [title, changed, *others],
+        [title, colab, *others],
+    ):
+        assert normalise(new_notebook(cells=cells), "softmax") == wanted
+
+
+def test_a_page_without_code_needs_no_cell_for_colab():
+    page = new_notebook(cells=[new_markdown_cell(TITLE, id="title")])
+    assert normalise(page, "softmax").cells == page.cells
+    assert problems(page, "softmax") == []
 
 
 def test_a_large_file_is_reported():
@@ -152,12 +180,12 @@ def messy():
 
 def test_normalising_leaves_only_what_the_book_reads():
     notebook = normalise(messy(), "softmax")
-    cell = notebook.cells[3]
+    cell = notebook.cells[4]
     assert notebook.metadata == METADATA
     assert cell.metadata == {"tags": ["torch"], "mystnb": FIGURE}
-    assert [c.execution_count for c in notebook.cells if c.cell_type == "code"] == [1, 2]
+    assert [c.execution_count for c in notebook.cells if c.cell_type == "code"] == [1, 2, 3]
     assert [output.get("text") for output in cell.outputs] == ["ab", None, None]
-    assert cell.outputs[1].execution_count == 2
+    assert cell.outputs[1].execution_count == 3
     assert cell.outputs[2].metadata == {"image/png": {"width": 3}}
 
 
@@ -172,22 +200,22 @@ def test_normalising_twice_changes_nothing_and_leaves_the_original_alone():
 
 def test_streams_of_different_names_stay_apart():
     notebook = normalise(chapter(code("f()", printed("a"), printed("b", "stderr"), printed("c"))), "softmax")
-    assert [output.text for output in notebook.cells[3].outputs] == ["a", "b", "c"]
+    assert [output.text for output in notebook.cells[4].outputs] == ["a", "b", "c"]
 
 
 def test_ids_stay_and_a_repeated_one_is_replaced_for_good():
     notebook = chapter(code("f()"), code("g()", name="twin"))
-    notebook.cells[4]["id"] = "cell"
+    notebook.cells[5]["id"] = "cell"
     notebook = normalise(notebook, "softmax")
     ids = [cell.id for cell in notebook.cells]
-    assert ids == ["title", "set-up", "prose", "cell", "softmax-005"]
+    assert ids == ["title", "colab", "set-up", "prose", "cell", "softmax-006"]
     assert [cell.id for cell in normalise(notebook, "softmax").cells] == ids
 
 
 def test_a_missing_id_is_made_from_the_chapter_and_the_place():
     stored = text(normalise(chapter(code("f()")), "softmax")).replace('   "id": "cell",\n', "")
     notebook = normalise(chapters.read(stored), "softmax")
-    assert [cell.id for cell in notebook.cells] == ["title", "set-up", "prose", "softmax-004"]
+    assert [cell.id for cell in notebook.cells] == ["title", "colab", "set-up", "prose", "softmax-005"]
 
 
 @pytest.fixture
@@ -201,7 +229,7 @@ def test_running_a_chapter_stores_its_outputs_and_check_then_agrees(folder, caps
     path = folder / "softmax.ipynb"
     assert "not stored as `make chapters CHAPTER=softmax` stores it; run that" in chapters.check(path)
     assert chapters.run(path) == []
-    assert nbformat.read(path, as_version=4).cells[3].outputs[0].text == f"two\ncpu {folder.name}\n"
+    assert nbformat.read(path, as_version=4).cells[4].outputs[0].text == f"two\ncpu {folder.name}\n"
     assert chapters.check(path) == []
     assert "GB, 0 figures, median cell 1 lines" in capsys.readouterr().out
 

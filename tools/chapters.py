@@ -99,7 +99,7 @@ def too_much(usage: SimpleNamespace) -> Iterator[str]:
 
 def run(path: Path) -> list[str]:
     """Execute one chapter and store it. Returns what is wrong with it."""
-    notebook = read(path.read_text(encoding="utf-8"))
+    notebook = normalise(read(path.read_text(encoding="utf-8")), path.stem)
     try:
         usage = execute(notebook, path.parent)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:

@@ -1,6 +1,7 @@
 """One way to store a notebook, so that a difference in git is a difference in the chapter."""
 
 import copy
+from pathlib import Path
 
 import nbformat
 
@@ -9,12 +10,19 @@ METADATA = {
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
 CELL_METADATA = ("mystnb", "tags")  # what the book reads; all else is an editor's
+# The first code cell of every chapter; a file of its own, so that it is linted and cannot drift.
+COLAB_ID, COLAB_TAGS = "colab", ["remove-cell"]
+COLAB = (Path(__file__).parent / "colab.py").read_text(encoding="utf-8").rstrip("\n")
 
 
 def normalise(notebook, stem: str):
-    """A copy with fixed metadata, counts 1..n, merged streams and no output metadata but image sizes."""
+    """A copy with fixed metadata, counts 1..n, merged streams and no output metadata but image sizes.
+
+    The cell that installs the package in Colab becomes its first code cell.
+    """
     notebook = copy.deepcopy(notebook)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
+    notebook.cells = _with_colab(notebook.cells)
     notebook.metadata = nbformat.from_dict(METADATA)
     _fix_ids(notebook.cells, stem)
     for cell in notebook.cells:
@@ -42,6 +50,16 @@ def merge_streams(outputs: list) -> list:
         else:
             merged.append(output)
     return merged
+
+
+def _with_colab(cells: list) -> list:
+    """The Colab cell in front of all other code; after the title, since a reader in Colab sees it."""
+    others = [cell for cell in cells if cell.get("id") != COLAB_ID]
+    place = next((i for i, cell in enumerate(others) if cell.cell_type == "code"), None)
+    if place is None:
+        return others
+    cell = nbformat.v4.new_code_cell(COLAB, id=COLAB_ID, metadata={"tags": COLAB_TAGS})
+    return [*others[:place], cell, *others[place:]]
 
 
 def _clean_output(output, count: int):

@@ -8,6 +8,8 @@ import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tools.normalise import COLAB, COLAB_ID, COLAB_TAGS
+
 FRAMEWORK_TAGS = {"numpy", "tensorflow", "torch"}
 HIDDEN_TAGS = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 UNCOMPARED_TAGS = {"nbval-skip", "nbval-ignore-output"}
@@ -49,12 +51,17 @@ def code_cells(notebook) -> list:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def written_cells(notebook) -> list:
+    """The code cells that the chapter's author wrote: all but the one for Colab."""
+    return [cell for cell in code_cells(notebook) if cell.get("id") != COLAB_ID]
+
+
 def lines(cell) -> int:
     return len(cell.source.splitlines())
 
 
 def median_lines(notebook) -> float:
-    return statistics.median([lines(cell) for cell in code_cells(notebook)] or [0])
+    return statistics.median([lines(cell) for cell in written_cells(notebook)] or [0])
 
 
 def figures(notebook) -> list[tuple]:
@@ -76,6 +83,8 @@ def has_prose_before(notebook, place: int) -> bool:
     cells = notebook.cells
     while place > 0 and tags(cells[place]) & FRAMEWORK_TAGS and tags(cells[place - 1]) & FRAMEWORK_TAGS:
         place -= 1
+    if place > 0 and cells[place - 1].get("id") == COLAB_ID:
+        place -= 1
     return place > 0 and cells[place - 1].cell_type == "markdown"
 
 
@@ -89,10 +98,20 @@ def one_title(notebook, stem: str) -> Iterator[str]:
 
 
 @rule
-def set_up_is_hidden(notebook, stem: str) -> Iterator[str]:
+def colab_cell_comes_first(notebook, stem: str) -> Iterator[str]:
     first = next(iter(code_cells(notebook)), None)
+    if first is not None and (first.id, first.source, tags(first)) != (COLAB_ID, COLAB, set(COLAB_TAGS)):
+        yield (
+            f"cell {first.id}: the first code cell must be tools/colab.py, for Colab; "
+            f"`make chapters CHAPTER={stem}` puts it there"
+        )
+
+
+@rule
+def set_up_is_hidden(notebook, stem: str) -> Iterator[str]:
+    first = next(iter(written_cells(notebook)), None)
     if first is not None and not tags(first) & HIDDEN_TAGS:
-        yield f"cell {first.id}: the first code cell is the set-up; tag it hide-input or remove-cell"
+        yield f"cell {first.id}: the first cell after Colab's is the set-up; tag it hide-input or remove-cell"
 
 
 @rule
