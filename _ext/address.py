@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 GITHUB = "https://github.com"
 # https://host/owner/name.git, ssh://git@host:22/owner/name or git@host:owner/name; never a user or a password
 REMOTE = re.compile(
-    r"(?:(?:https?|ssh|git)://(?:[^@/]+@)?(?P<host>[^/:]+)(?::\d+)?/|(?:[^@/:]+@)(?P<scp>[^/:]+):/?)"
-    r"(?P<path>[^?#]+/[^/?#]+?)(?:\.git)?/?"
+    r"(?:(?:https?|ssh|git)://(?:[^/]*@)?(?P<host>[^/:@]+)(?::\d+)?/|[^@/:]+@(?P<scp>[^/:@]+):/?)"
+    r"(?P<path>[^?#@]+/[^/?#@]+?)(?:\.git)?/?"
 )
 ISSUES = ("github", "gitlab")
 PROVIDERS = (*ISSUES, "bitbucket")
@@ -68,7 +68,10 @@ def git(root: Path, *arguments: str) -> str:
 def remote(url: str) -> tuple[str, str] | None:
     """(server, owner/name) of a remote's address; None for a folder or a bundle."""
     found = REMOTE.fullmatch(url.strip())
-    return (f"https://{found['host'] or found['scp']}", found["path"]) if found else None
+    if found is None:
+        return None
+    host = re.sub(r"^(www|ssh|altssh)\.", "", (found["host"] or found["scp"]).lower())
+    return f"https://{host}", found["path"]
 
 
 def find(root: Path, environ: Mapping[str, str] = os.environ) -> Address | None:
