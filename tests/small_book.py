@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
+from tools.normalise import normalise, text
 
 ROOT = Path(__file__).resolve().parent.parent
 TOC = "format: jb-book\nroot: intro\nchapters:\n  - file: chapters/page\n"
@@ -45,7 +45,7 @@ def write(folder: Path, notebook) -> Path:
     (folder / "chapters").mkdir()
     (folder / "_toc.yml").write_text(TOC)
     (folder / "intro.md").write_text("# A small book\n\nIts first page.\n")
-    nbformat.write(notebook, folder / "chapters" / "page.ipynb")
+    (folder / "chapters" / "page.ipynb").write_text(text(normalise(notebook, "page")), encoding="utf-8")
     return folder
 
 
