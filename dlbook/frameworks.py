@@ -45,7 +45,8 @@ def to_numpy(x: Any) -> np.ndarray:
         return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
     if hasattr(x, "get") and type(x).__module__.startswith("cupy"):
         return x.get()
-    x = np.asarray(x)  # TensorFlow tensors and variables, NumPy arrays, numbers, lists
+    # TensorFlow tensors and variables (np.asarray alone fails on a single bfloat16); NumPy arrays, numbers, lists
+    x = np.asarray(x.numpy() if hasattr(x, "numpy") else x)
     return x.astype(np.float32) if x.dtype.name == "bfloat16" else x
 
 
