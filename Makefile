@@ -48,9 +48,9 @@ unit: setup  ## unit tests with coverage of dlbook
 	@$(PY) -m pytest tests --ignore-glob='tests/test_book*' -n $(JOBS) --dist loadfile -q \
 	  --cov=dlbook --cov-branch --cov-report=term --cov-fail-under=95
 
-# Old doctrees hide errors: a second build would not read the failing page again, and succeed.
+# Old doctrees hide errors: a second build would not read the failing page again, and succeed. Old pages outlive theirs.
 html: setup
-	@rm -rf _build/.doctrees
+	@rm -rf _build/.doctrees _build/html
 	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -n -W --keep-going
 
 check-book: setup  ## tests of the built HTML (run after `make book`)
