@@ -432,13 +432,13 @@ def test_the_loss_is_scikit_learns_log_loss(framework, rng):
 # --- graphs ----------------------------------------------------------------------------------------------------
 
 
-def graph_of(name, tf, signature, **options):
+def graph_of(name, tf, signature, *, autograph=True, **options):
     function = getattr(frameworks.load("softmax", "tensorflow"), name)
 
     def traced(z, y, weight=None):
         return function(z, y, weight=weight, **options)
 
-    return tf.function(traced, input_signature=signature)
+    return tf.function(traced, input_signature=signature, autograph=autograph)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -474,7 +474,7 @@ def test_what_is_only_known_when_a_graph_runs_is_refused_then(name, case):
     tf = pytest.importorskip("tensorflow")
     *arguments, message = BAD[case]
     specs = [tf.TensorSpec((None,) * a.ndim, a.dtype) for a in (Z, Y, np.ones(4))]
-    graph = graph_of(name, tf, specs)
+    graph = graph_of(name, tf, specs, autograph=False)
     arguments = [np.ones(4) if a is None else a for a in arguments]
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         graph(*arguments)
