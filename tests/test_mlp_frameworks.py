@@ -217,3 +217,26 @@ def test_training_on_a_gpu_is_that_of_the_cpu(framework, task, batch_norm, model
         np.testing.assert_allclose(
             frameworks.to_numpy(got.params[n]), expected.params[n], rtol=1e-7, atol=1e-8
         )
+
+
+@pytest.mark.parametrize("framework", frameworks.FRAMEWORKS)
+def test_label_smoothing_is_that_of_torchs_loss_in_the_gradients_and_in_fit(task, framework):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip(framework)
+    x, y, make = task
+    params = make(batch_norm=False)
+    net = torch_network(torch, params, batch_norm=False)
+    loss = torch.nn.CrossEntropyLoss(label_smoothing=0.2)(net(torch.tensor(x)), torch.tensor(y))
+    loss.backward()
+    first = next(layer for layer in net if isinstance(layer, torch.nn.Linear))
+
+    mlp, optimizers = frameworks.load("mlp", framework), frameworks.load("optimizers", framework)
+    ours = {name: frameworks.from_numpy(a, framework, device="cpu") for name, a in params.items()}
+    xs, ys = (frameworks.from_numpy(a, framework, device="cpu") for a in (x, y))
+    got, grads, _ = mlp.loss_and_gradients(ours, xs, ys, label_smoothing=0.2)
+    assert float(frameworks.to_numpy(got)) == pytest.approx(loss.item(), rel=1e-12)
+    np.testing.assert_allclose(frameworks.to_numpy(grads["W1"]), first.weight.grad.numpy().T, rtol=1e-9)
+
+    stepped = mlp.fit(ours, xs, ys, optimizer=optimizers.sgd(0.5), steps=1, label_smoothing=0.2)
+    expected = params["W1"] - 0.5 * first.weight.grad.numpy().T
+    np.testing.assert_allclose(frameworks.to_numpy(stepped.params["W1"]), expected, rtol=1e-9)

@@ -74,17 +74,20 @@ def loss_and_gradients(
     *,
     decay: float = 0.9,
     eps: float = 1e-5,
+    label_smoothing: float = 0.0,
 ) -> tuple[Any, Params, RunningStatistics]:
     """The mean loss of each model on a training batch, its gradients, and the new running statistics.
 
-    `y` (batch,) or (K, batch) are whole numbers in [0, classes). The loss is () or (K,), in nats; the gradients are
-    named and shaped as `params`. Raises what `forward` raises, and ValueError for labels that do not fit.
+    `y` (batch,) or (K, batch) are whole numbers in [0, classes). The loss is () or (K,), in nats, with
+    `label_smoothing` as in `cross_entropy`; the gradients are named and shaped as `params`. Raises what `forward`
+    raises, and ValueError for labels that do not fit.
     """
     check_inputs(params, x, y)
     logits, running, cached = _forward(params, x, running, True, decay, eps)
     y = _for_all(y, logits)
-    loss = array_namespace(x).mean(cross_entropy(logits, y, reduction="none"), axis=-1)
-    dz = cross_entropy_backward(logits, y, reduction="sum") / y.shape[-1]
+    loss = cross_entropy(logits, y, reduction="none", label_smoothing=label_smoothing)
+    loss = array_namespace(x).mean(loss, axis=-1)
+    dz = cross_entropy_backward(logits, y, reduction="sum", label_smoothing=label_smoothing) / y.shape[-1]
     return loss, _backward(params, cached, dz), running
 
 
@@ -105,6 +108,7 @@ def fit(
     precise: bool = True,
     decay: float = 0.9,
     eps: float = 1e-5,
+    label_smoothing: float = 0.0,
 ) -> Fit:
     """Train one model, or a population at once, for `steps` mini-batches of `batch_size` rows.
 
@@ -122,7 +126,13 @@ def fit(
     losses, records = [], []
     for step, rows in enumerate(draws.batches(x.shape[-2], batch_size, rng, steps), start=1):
         loss, grads, running = loss_and_gradients(
-            params, _take(x, rows, 2), _take(y, rows, 1), running, decay=decay, eps=eps
+            params,
+            _take(x, rows, 2),
+            _take(y, rows, 1),
+            running,
+            decay=decay,
+            eps=eps,
+            label_smoothing=label_smoothing,
         )
         params, state = optimizer.step(params, grads, state)
         losses.append(to_numpy(loss))

@@ -90,17 +90,18 @@ def loss_and_gradients(
     *,
     decay: float = 0.9,
     eps: float = 1e-5,
+    label_smoothing: float = 0.0,
 ) -> tuple[Any, Params, RunningStatistics]:
     """The mean loss of each model on a training batch, its gradients, and the new running statistics.
 
-    `y` (batch,) or (K, batch) are whole numbers in [0, classes). The loss is () or (K,), in nats; the gradients are
-    named and shaped as `params`.
+    `y` (batch,) or (K, batch) are whole numbers in [0, classes). The loss is () or (K,), in nats, with
+    `label_smoothing` as in `cross_entropy`; the gradients are named and shaped as `params`.
     """
     check_inputs(params, x, y)
     with tf.GradientTape() as tape:
         tape.watch(params)
         logits, running, _ = forward(params, x, running, training=True, decay=decay, eps=eps)
-        loss = _loss(logits, y)
+        loss = _loss(logits, y, label_smoothing)
         total = tf.reduce_sum(loss)
     return loss, tape.gradient(total, params), running
 
@@ -121,6 +122,7 @@ def fit(
     precise: bool = True,
     decay: float = 0.9,
     eps: float = 1e-5,
+    label_smoothing: float = 0.0,
 ) -> Fit:
     """Train one model, or a population at once, for `steps` mini-batches of `batch_size` rows.
 
@@ -138,7 +140,13 @@ def fit(
     @tf.function(autograph=False)  # no Python branch in there asks for the value of a tensor
     def train(params, state, running, rows):
         loss, grads, running = loss_and_gradients(
-            params, _take(x, rows, 2), _take(y, rows, 1), running, decay=decay, eps=eps
+            params,
+            _take(x, rows, 2),
+            _take(y, rows, 1),
+            running,
+            decay=decay,
+            eps=eps,
+            label_smoothing=label_smoothing,
         )
         return loss, *optimizer.step(params, grads, state), running
 
@@ -181,10 +189,12 @@ def precise_running(params: Params, x: Batch, *, eps: float = 1e-5) -> RunningSt
     return running
 
 
-def _loss(logits: Logits, y: Labels) -> tf.Tensor:
+def _loss(logits: Logits, y: Labels, label_smoothing: float = 0.0) -> tf.Tensor:
     """The mean loss of each model, with the labels shared where the models share the rows."""
     y = tf.broadcast_to(y, tf.shape(logits)[:-1])
-    return tf.reduce_mean(cross_entropy(logits, y, reduction="none"), axis=-1)
+    return tf.reduce_mean(
+        cross_entropy(logits, y, reduction="none", label_smoothing=label_smoothing), axis=-1
+    )
 
 
 def _normalised(params: Params) -> list[int]:

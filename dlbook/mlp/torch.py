@@ -89,17 +89,19 @@ def loss_and_gradients(
     *,
     decay: float = 0.9,
     eps: float = 1e-5,
+    label_smoothing: float = 0.0,
 ) -> tuple[Any, Params, RunningStatistics]:
     """The mean loss of each model on a training batch, its gradients, and the new running statistics.
 
-    `y` (batch,) or (K, batch) are whole numbers in [0, classes). The loss is () or (K,), in nats; the gradients are
-    named and shaped as `params`. Nothing that comes back carries a graph.
+    `y` (batch,) or (K, batch) are whole numbers in [0, classes). The loss is () or (K,), in nats, with
+    `label_smoothing` as in `cross_entropy`; the gradients are named and shaped as `params`. Nothing that comes back
+    carries a graph.
     """
     check_inputs(params, x, y)
     leaves = {name: array.detach().requires_grad_() for name, array in params.items()}
     with torch.enable_grad():
         logits, running, _ = forward(leaves, x, running, training=True, decay=decay, eps=eps)
-        loss = _loss(logits, y)
+        loss = _loss(logits, y, label_smoothing)
         grads = torch.autograd.grad(loss.sum(), list(leaves.values()))
     return loss.detach(), dict(zip(leaves, grads, strict=True)), running
 
@@ -120,6 +122,7 @@ def fit(
     precise: bool = True,
     decay: float = 0.9,
     eps: float = 1e-5,
+    label_smoothing: float = 0.0,
 ) -> Fit:
     """Train one model, or a population at once, for `steps` mini-batches of `batch_size` rows.
 
@@ -137,7 +140,13 @@ def fit(
     losses, records = [], []
     for step, rows in enumerate(draws.batches(x.shape[-2], batch_size, rng, steps), start=1):
         loss, grads, running = loss_and_gradients(
-            params, _take(x, rows, 2), _take(y, rows, 1), running, decay=decay, eps=eps
+            params,
+            _take(x, rows, 2),
+            _take(y, rows, 1),
+            running,
+            decay=decay,
+            eps=eps,
+            label_smoothing=label_smoothing,
         )
         params, state = optimizer.step(params, grads, state)
         losses.append(loss)
@@ -176,9 +185,11 @@ def precise_running(params: Params, x: Batch, *, eps: float = 1e-5) -> RunningSt
     return running
 
 
-def _loss(logits: Logits, y: Labels) -> torch.Tensor:
+def _loss(logits: Logits, y: Labels, label_smoothing: float = 0.0) -> torch.Tensor:
     """The mean loss of each model, with the labels shared where the models share the rows."""
-    return cross_entropy(logits, y.expand(logits.shape[:-1]), reduction="none").mean(dim=-1)
+    return cross_entropy(
+        logits, y.expand(logits.shape[:-1]), reduction="none", label_smoothing=label_smoothing
+    ).mean(dim=-1)
 
 
 def _normalised(params: Params) -> list[int]:
