@@ -1,7 +1,7 @@
 # Everything the book needs is one word: `make help` lists the words. Each sets up what it needs.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup book test lint unit notebooks html check-book chapters lab bench lock gpu clean
+.PHONY: help setup book test lint unit notebooks html check-book chapters lab pictures bench lock gpu clean
 
 PY := .venv/bin/python
 CHAPTER ?=
@@ -65,6 +65,9 @@ chapters: setup  ## execute chapters in a clean kernel and store their outputs (
 
 lab: setup  ## JupyterLab on the chapters
 	@$(PY) -m jupyterlab chapters
+
+pictures: setup  ## draw the social card and the README's page again (after `make book`)
+	@$(PY) -m tools.pictures
 
 bench: setup  ## run the benchmarks
 	@for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(PY) $$script || exit 1; done

@@ -17,6 +17,8 @@ REPAIRS = [
     (r' role="doc-biblioentry"', ""),
     (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
 ]
+# One icon of the theme's script: name:[width,height,[aliases],"code","path"]
+ICON = re.compile(r'"?([a-z0-9-]+)"?:\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\["[^"]*","[^"]*"\])\],?')
 # The arrow that opens the pages below a page has no name (axe: summary-name).
 ARROW = re.compile(r"(<a [^>]*>)([^<]*)(</a><details[^>]*>)<summary>")
 
@@ -41,6 +43,23 @@ def name_arrows(app, pagename, templatename, context, doctree) -> None:
     context["generate_toctree_html"] = named
 
 
+def skip_aliases(app, what, name, obj, skip, options) -> bool | None:
+    """Python itself documents the fields of a NamedTuple, as "Alias for field number 0"."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
+def trim_icons(out: Path) -> None:
+    """Keep the dozen icons that some page uses, out of two thousand: 1.4 MB that every page would load."""
+    script = out / "_static" / "scripts" / "fontawesome.js"
+    users = [*out.rglob("*.html"), *(path for path in out.rglob("_static/**/*.js") if path != script)]
+    used = {name for path in users for name in re.findall(r"\bfa-([a-z0-9-]+)", path.read_text("utf-8"))}
+
+    def keep(icon: re.Match) -> str:
+        return icon[0] if used & {icon[1], *re.findall(r'"([^"]+)"', icon[2])} else ""
+
+    script.write_text(ICON.sub(keep, script.read_text("utf-8")), "utf-8")
+
+
 def finish(app, exception) -> None:
     """The first page under the name that a browser asks for, and nothing that only the theme's authors read."""
     if exception is not None or app.builder.name != "html":
@@ -49,11 +68,13 @@ def finish(app, exception) -> None:
     shutil.copy(out / f"{app.config.root_doc}.html", out / "index.html")  # else a page that only redirects
     for path in (out / "_static").rglob("*.map"):
         path.unlink()
+    trim_icons(out)
 
 
 def setup(app) -> dict:
     app.add_config_value("comments_config", {}, "")  # Jupyter Book sets it though the extension is left out
     app.connect("html-page-context", repair, priority=900)
     app.connect("html-page-context", name_arrows, priority=900)  # after the theme has put its functions there
+    app.connect("autodoc-skip-member", skip_aliases)
     app.connect("build-finished", finish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
