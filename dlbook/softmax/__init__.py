@@ -46,7 +46,8 @@ The files offer `softmax`, `log_softmax`, `hardmax`, `logsumexp`, `cross_entropy
 `SoftmaxRegression`, the framework's own kind of linear model on top of them.
 
 Sources: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs (softmax and its
-name); Blanchard, Higham and Higham (2021), Accurately Computing the Log-Sum-Exp and Softmax Functions, equations 1.3
-and 1.4 (the shift), https://doi.org/10.1093/imanum/draa038; Szegedy, Vanhoucke, Ioffe, Shlens and Wojna (2016),
-Rethinking the Inception Architecture, section 7 (label smoothing), https://arxiv.org/abs/1512.00567.
+name); Blanchard, Higham and Higham (2021), Accurately Computing the Log-Sum-Exp and Softmax Functions (the shift is
+safe; softmax as exp(z - logsumexp(z)), without the division, may not be), https://doi.org/10.1093/imanum/draa038;
+Szegedy, Vanhoucke, Ioffe, Shlens and Wojna (2016), Rethinking the Inception Architecture for Computer Vision,
+section 7 (label smoothing), https://arxiv.org/abs/1512.00567.
 """
