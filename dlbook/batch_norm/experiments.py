@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn import datasets
 
 from dlbook import data
@@ -19,8 +21,7 @@ from dlbook.optimizers import numpy as opt_numpy
 
 HIDDEN = (32, 32, 32, 32)
 BATCH, STEPS = 64, 102  # six epochs of the 1078 training digits
-RATES = np.geomspace(0.01, 10, 7)
-SCALES = np.geomspace(0.01, 10, 7)
+RATES = SCALES = np.array([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0])
 ARMS = ("plain", "batch norm")  # the order of the first axis of every result
 
 
@@ -38,10 +39,10 @@ def scalings(x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def descend(x: np.ndarray, y: np.ndarray, steps: int) -> Descent:
-    """Logistic regression without a bias by gradient descent from zero, at the rate 1/L that the curvature allows.
+    """Logistic regression without a bias by gradient descent from zero, at the learning rate 1/L.
 
-    `x` (n, weights), `y` (n,) in {0, 1}. L is the largest eigenvalue of the Hessian at zero, where the loss curves
-    most, so 1/L never diverges: each scaling gets the largest step that is safe for it.
+    `x` (n, weights), `y` (n,) in {0, 1}. L is the largest eigenvalue of the Hessian at zero, where
+    the loss curves most, so 1/L never diverges: each scaling gets a step that is safe for it.
     """
     curvature = np.linalg.eigvalsh(x.T @ x / (4 * len(x)))
     w, losses, path = np.zeros(x.shape[1]), [], []
@@ -49,7 +50,7 @@ def descend(x: np.ndarray, y: np.ndarray, steps: int) -> Descent:
         z = x @ w
         losses.append(np.mean(np.logaddexp(0, z) - y * z))
         path.append(w)
-        w = w - x.T @ (1 / (1 + np.exp(-z)) - y) / len(x) / curvature[-1]
+        w = w - x.T @ (expit(z) - y) / len(x) / curvature[-1]
     return Descent(float(curvature[-1] / curvature[0]), np.array(losses), np.array(path))
 
 
@@ -57,6 +58,16 @@ def tasks() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Two questions with inputs in their raw units: which wines are the second grower's, which tumours benign."""
     wine, tumours = datasets.load_wine(), datasets.load_breast_cancer()
     return {"wine": (wine.data, wine.target == 1), "tumours": (tumours.data, tumours.target == 1)}
+
+
+def bowl(x: np.ndarray, y: np.ndarray, steps: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """The path (steps + 1, weights) of `descend`, and the weights where the loss is smallest."""
+
+    def loss(w):
+        z = x @ w
+        return np.mean(np.logaddexp(0, z) - y * z), x.T @ (expit(z) - y) / len(x)
+
+    return descend(x, y, steps).path, minimize(loss, np.zeros(x.shape[1]), jac=True).x
 
 
 def inputs_first(steps: int = 1000) -> dict[str, dict[str, Descent]]:
@@ -91,9 +102,10 @@ def train(
 ) -> Scores:
     """Train a digit reader for every entry of `rate`, `seed`, `scale` and `brightness`, side by side.
 
-    These four broadcast against each other, and the scores have their joint shape: rates (7, 1) and seeds (5,) give
-    35 networks and scores (7, 5). `scale` multiplies the first weights, `brightness` the standardised pixels;
-    `optimizer` takes the rates as (networks, 1, 1). Batch norm is judged with precise statistics.
+    These four broadcast against each other, and the scores have their joint shape: rates (7, 1)
+    and seeds (5,) give 35 networks and scores (7, 5). `scale` multiplies the first weights,
+    `brightness` the standardised pixels; `optimizer` takes the rates as (networks, 1, 1).
+    Batch norm is judged with precise statistics.
     """
     rate, seed, scale, brightness = np.broadcast_arrays(rate, seed, scale, brightness)
     splits = {s: _standardised(s) for s in np.unique(seed).tolist()}
@@ -146,31 +158,35 @@ def tuned(rates: np.ndarray, loss: np.ndarray) -> np.ndarray:
     return rates[np.median(np.where(np.isnan(loss), np.inf, loss), axis=-1).argmin(axis=-1)]
 
 
-CHANGES: dict[str, dict[str, Any]] = {
-    "nothing": {},
-    "8 units a layer": dict(hidden=(8,) * 4),
+RESCALED = {  # changes that leave the arrays' shapes alone: the scale of the first weights, and of the pixels
+    "nothing": (1.0, 1.0),
+    "first weights × 0.3": (0.3, 1.0),
+    "first weights × 3": (3.0, 1.0),
+    "pixels × 0.1": (1.0, 0.1),
+    "pixels × 10": (1.0, 10.0),
+}
+RESHAPED: dict[str, dict[str, Any]] = {
+    "momentum 0.9": dict(optimizer=lambda rate: opt_numpy.momentum(rate, 0.9)),
     "1 hidden layer": dict(hidden=(32,)),
     "8 hidden layers": dict(hidden=(32,) * 8),
-    "first weights × 0.3": dict(scale=0.3),
-    "first weights × 3": dict(scale=3.0),
-    "pixels × 0.1": dict(brightness=0.1),
-    "pixels × 10": dict(brightness=10.0),
-    "momentum 0.9": dict(optimizer=lambda rate: opt_numpy.momentum(rate, 0.9)),
+    "8 units a layer": dict(hidden=(8,) * 4),
     "batches of 256": dict(batch_size=256, steps=STEPS // 4),
 }
+CHANGES = (*RESCALED, *RESHAPED)
 
 
-def one_change(rates: Sequence[float], seeds: int = 5, changes: dict | None = None) -> np.ndarray:
+def one_change(rates: Sequence[float], seeds: int = 5) -> np.ndarray:
     """Accuracy (changes, 2, seeds) after each of `CHANGES` to the reader, each arm at its own of the two `rates`."""
-    changes = CHANGES if changes is None else changes
-    return np.array(
-        [
-            [
-                train(rate, np.arange(seeds), batch_norm=arm, **change).accuracy
-                for rate, arm in zip(rates, (False, True), strict=True)
-            ]
-            for change in changes.values()
-        ]
+    seed, (scale, brightness) = np.arange(seeds), np.transpose(list(RESCALED.values()))[..., None]
+
+    def arm(rate, batch_norm):
+        rows = list(train(rate, seed, batch_norm=batch_norm, scale=scale, brightness=brightness).accuracy)
+        for change in RESHAPED.values():
+            rows.append(train(rate, seed, batch_norm=batch_norm, **change).accuracy)
+        return np.stack(rows)
+
+    return np.stack(
+        [arm(rate, batch_norm) for rate, batch_norm in zip(rates, (False, True), strict=True)], axis=1
     )
 
 

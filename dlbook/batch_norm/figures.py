@@ -13,20 +13,18 @@ NORMALISED = dict(color=BLUE, marker="o", linestyle="-")
 LOOKS = {"plain": PLAIN, "batch norm": NORMALISED}  # in the order of the arms
 
 
-def bowl(ax: Axes, x: np.ndarray, y: np.ndarray, path: np.ndarray, *, title: str, reach: float) -> Axes:
-    """Contours of the logistic loss in two weights around the end of `path` (steps, 2), and the path."""
-    grid = np.linspace(-reach, reach, 161)
-    centre = path[-1]
-    w = np.stack(np.meshgrid(centre[0] + grid, centre[1] + grid), axis=-1)
-    z = w @ x.T
+def bowl(ax: Axes, x: np.ndarray, y: np.ndarray, path: np.ndarray, lowest: np.ndarray, *, title: str) -> Axes:
+    """Contours of the logistic loss in two weights, the `path` (steps, 2) from a cross, a star at the `lowest`."""
+    middle, reach = (path[0] + lowest) / 2, 0.8 * np.abs(lowest - path[0]).max()
+    grids = [m + np.linspace(-reach, reach, 81) for m in middle]
+    z = np.stack(np.meshgrid(*grids), axis=-1) @ x.T
     loss = np.mean(np.logaddexp(0, z) - y * z, axis=-1)
     levels = np.quantile(loss, np.linspace(0.02, 0.95, 10))
-    ax.contour(*(c + grid for c in centre), loss, levels=levels, cmap="viridis", linewidths=1)
+    ax.contour(*grids, loss, levels=levels, cmap="viridis", linewidths=1)
     ax.plot(*path.T, color=RED, marker="o", markersize=2.5, linewidth=1)
-    ax.plot(*path[0], color=BLACK, marker="x", markersize=7, linestyle="")
-    limits = [(c - reach, c + reach) for c in centre]
-    ax.set(aspect="equal", title=title, xlim=limits[0], ylim=limits[1])
-    ax.set(xlabel="weight of alcohol", ylabel="weight of malic acid")
+    ax.plot(*path[0], color=BLACK, marker="x", markersize=8, linestyle="", markeredgewidth=2)
+    ax.plot(*lowest, color=BLACK, marker="*", markersize=10, linestyle="")
+    ax.set(aspect="equal", title=title, xlabel="weight of alcohol", ylabel="weight of malic acid")
     ax.grid(visible=False)
     return ax
 
@@ -37,7 +35,10 @@ def descent(ax: Axes, results: dict, *, title: str) -> Axes:
     for name, result in results.items():
         steps = np.arange(1, len(result.loss))
         ax.loglog(steps, result.loss[1:], label=name, markevery=list(marks - 1))
-    ax.set(xlabel="gradient step", ylabel="loss (nats)", title=title)
+    ticks = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_yticks([], minor=True)
+    ax.set(xlabel="gradient step", ylabel="loss (nats)", title=title, ylim=(0.01, 0.8))
     return ax
 
 
