@@ -1,7 +1,6 @@
 """Where the book lives: taken from GitHub's environment or from the clone, never with a password, or left out."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,9 @@ import small_book
 from hypothesis import given
 from hypothesis import strategies as st
 from nbformat.v4 import new_markdown_cell, new_notebook
-from small_book import ROOT, git
+from small_book import git
 
-sys.path.append(str(ROOT / "_ext"))
-import address
+from _ext import address
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 PAGE = new_notebook(cells=[new_markdown_cell("# A page\n\nWords.")])
