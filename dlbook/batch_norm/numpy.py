@@ -152,12 +152,12 @@ class BatchNorm:
 
 
 def recompute(model: Iterable[Callable[[Batch], Batch]], batches: Iterable[Any]) -> None:
-    """Set the running statistics of every `BatchNorm` in `model` to those of ALL examples in `batches`, in place.
+    """Set the running statistics of every `BatchNorm` in `model` to those of ALL examples, in place.
 
-    `model` is the layers in their order, each a function of the output of the one before. Layer by layer, so each
-    is measured on what it receives at test time, and neither the size of the batches nor their order matters.
-    Of a tuple or list such as (x, y), `model` gets the first. The outputs of one layer for all examples are in
-    memory at once. Wu and Johnson (2021) call such statistics PreciseBN.
+    `model` is the layers in their order, each a function of the output of the one before. Layer by layer, so
+    each is measured on what it receives at test time, and neither the size of the batches nor their order
+    matters. Of a tuple or list such as (x, y), `model` gets the first. The outputs of one layer for all
+    examples are in memory at once. Wu and Johnson (2021) call such statistics PreciseBN.
     Raises ValueError when there is no example at all.
     """
     h = [inputs(batch) for batch in batches]

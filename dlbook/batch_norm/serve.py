@@ -1,6 +1,7 @@
-"""Reads digits with NumPy and nothing else: `python serve.py reader.npz`, one digit a line in, its answer a line out.
+"""Reads digits with NumPy and nothing else: `python serve.py reader.npz`.
 
-The file holds `W1`, `b1`, `W2`, ... of a network without batch norm, or with its batch norm folded in.
+One digit a line comes in, 64 numbers, and its answer goes out. The file holds `W1`, `b1`, `W2`, ... of a
+network without batch norm, or with its batch norm folded in.
 """
 
 import sys
