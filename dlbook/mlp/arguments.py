@@ -6,7 +6,7 @@ import numpy as np
 
 from dlbook.frameworks import to_numpy
 from dlbook.mlp import Params, RunningStatistics
-from dlbook.shapes import check_floating, shape_of
+from dlbook.shapes import check_floating, dtype_name, shape_of
 
 
 def layers(params: Params) -> int:
@@ -20,7 +20,7 @@ def check_inputs(params: Params, x: Any, y: Any | None = None) -> None:
     check_floating("x", x.dtype)
     if x.dtype != params["W1"].dtype:
         raise TypeError(
-            f"x must have the dtype of the weights, {_word(params['W1'].dtype)}, got {_word(x.dtype)}: convert it"
+            f"x must have the dtype of the weights, {dtype_name(params['W1'].dtype)}, got {dtype_name(x.dtype)}: convert it"
         )
     if len(shape) < 2 or (None not in (shape[-1], first[-2]) and shape[-1] != first[-2]):
         raise ValueError(
@@ -69,10 +69,6 @@ def _check_labels_shape(y: tuple, x: tuple, models: tuple) -> None:
         raise ValueError(f"y must have one label per row of x, {x[-2]}, got shape {y}")
     if not _fits(y[:-1], models):
         raise ValueError(f"y of shape {y} has leading axes that the weights, {models}, lack")
-
-
-def _word(dtype: Any) -> str:
-    return getattr(dtype, "name", str(dtype)).rpartition(".")[2]
 
 
 def _fits(leading: tuple, models: tuple) -> bool:
