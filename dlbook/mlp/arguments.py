@@ -20,7 +20,8 @@ def check_inputs(params: Params, x: Any, y: Any | None = None) -> None:
     check_floating("x", x.dtype)
     if x.dtype != params["W1"].dtype:
         raise TypeError(
-            f"x must have the dtype of the weights, {dtype_name(params['W1'].dtype)}, got {dtype_name(x.dtype)}: convert it"
+            f"x must have the dtype of the weights, {dtype_name(params['W1'].dtype)}, "
+            f"got {dtype_name(x.dtype)}: convert it"
         )
     if len(shape) < 2 or (None not in (shape[-1], first[-2]) and shape[-1] != first[-2]):
         raise ValueError(
