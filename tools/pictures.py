@@ -1,7 +1,7 @@
 """Draw the pictures in _static that are no figures: `make book pictures` draws them again.
 
 social-card.png    what a link to the book shows where it is shared, 1200 x 630
-readme-page.png    a page of the built book, for the README; needs Chromium
+readme-page.png    the first page of the built book, for the README; needs Chromium
 """
 
 import shutil
@@ -20,8 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STATIC, HTML = ROOT / "_static", ROOT / "_build" / "html"
 GROUND, GOLD, PALE = "#0b5394", "#ffc857", "#cfe0f2"
 SIGNS = (("✓", "holds"), ("≈", "holds with conditions"), ("✗", "does not hold here"))
-PAGE, FROM = "chapters/softmax.html", "#the-same-in-three-frameworks"
-COLOURS = 96  # a page has few; fewer bytes in the repository
+PAGE, FIRST = HTML / "index.html", ".dlbook-claim"
 
 
 def social_card(path: Path = STATIC / "social-card.png") -> None:
@@ -48,26 +47,28 @@ def social_card(path: Path = STATIC / "social-card.png") -> None:
 
 
 def readme_page(path: Path = STATIC / "readme-page.png") -> None:
-    """The page as a reader sees it at 1280 pixels, in light mode."""
+    """Claim, question, figure and verdict, as a reader sees them at 1280 pixels in light mode."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1250}, color_scheme="light")
-        page.goto((HTML / PAGE).as_uri() + FROM)
-        page.wait_for_timeout(3000)  # the formulas
+        page = browser.new_page(viewport={"width": 1280, "height": 1030}, color_scheme="light")
+        page.goto(PAGE.as_uri())
+        page.wait_for_timeout(3000)
+        page.evaluate(f"scrollTo(0, document.querySelector('{FIRST}').offsetTop - 60)")
+        page.wait_for_timeout(1000)
         page.screenshot(path=path)
         browser.close()
     shrink(path)
 
 
 def shrink(path: Path) -> None:
-    Image.open(path).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(path).convert("RGB").save(path, optimize=True)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
     social_card()
-    if not (HTML / PAGE).exists():
+    if not PAGE.exists():
         sys.exit("_static/readme-page.png shows a page of the book: run `make book` first")
     readme_page()
