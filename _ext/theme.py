@@ -29,9 +29,12 @@ def repair(app, pagename, templatename, context, doctree) -> None:
     """Mend the page's own HTML."""
     for wrong, right in REPAIRS:
         context["body"] = re.sub(wrong, right, context.get("body", ""))
-    if pagename == "_modules/index":  # a list directly inside a list (axe: list)
-        head, _, rest = context["body"].partition("<ul>")
-        context["body"] = f"{head}<ul>{re.sub('</?ul>', '', rest)}</ul>"
+    if (
+        pagename == "_modules/index"
+    ):  # its list nests wrongly (axe: list), and leads to modules without a page
+        names = sorted(name for name, code in app.env._viewcode_modules.items() if code)
+        items = (f'<li><a href="{name.replace(".", "/")}.html">{name}</a></li>' for name in names)
+        context["body"] = f"<h1>{context['title']}</h1>\n<ul>{''.join(items)}</ul>"
 
 
 def name_arrows(app, pagename, templatename, context, doctree) -> None:
