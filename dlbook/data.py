@@ -4,6 +4,7 @@ A function returns NumPy arrays: examples in rows, one column per feature, label
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ def digits(seed: int, *, fractions=(0.6, 0.2, 0.2), dtype="float32") -> Split:
 
     Source: the test part of "Optical recognition of handwritten digits" (UCI; Alpaydin and Kaynak 1998).
     """
-    bunch = datasets.load_digits()
+    bunch = _load_digits()
     return split(bunch.data / DIGIT_LEVELS, bunch.target, seed, fractions=fractions, dtype=dtype)
 
 
@@ -63,6 +64,12 @@ def rings(seed: int, *, classes=3, per_class=60, spread=0.12) -> tuple[np.ndarra
     radius = 1 + np.arange(classes)[:, None] + spread * rng.standard_normal((classes, per_class))
     x = radius[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     return x.reshape(-1, 2), np.repeat(np.arange(classes), per_class)
+
+
+@cache
+def _load_digits():
+    """Parsed once: a chapter asks for dozens of splits. `split` copies, so nobody can change it."""
+    return datasets.load_digits()
 
 
 def split(x: np.ndarray, y: np.ndarray, seed: int, *, fractions=(0.6, 0.2, 0.2), dtype="float64") -> Split:
