@@ -22,7 +22,9 @@ Conventions:
 * Schedulers run nothing: `state = scheduler.start(n)`, then `job, state = state.ask()` and
   `state = state.tell(job, loss)`. A state never changes.
 * One idea a file: `scales.py`, `space.py`, `samplers.py`, `schedulers.py`, `ranking.py` (which trials are best) and
-  `store.py`. Nothing here imports a framework, and SciPy only where Sobol or Halton points are drawn.
+  `store.py` are pure, but for the store's file. `run.py` joins them, with `objectives.py` (what is searched for),
+  `engines.py` (who trains) and `study.py` (what was found). Nothing here imports a framework, and SciPy only where
+  Sobol or Halton points are drawn.
 
 >>> space = Space(lr=Log(1e-4, 1), momentum=OneMinusLog(0.9, 0.999), activation=Choice("relu", "tanh"), batch_size=64)
 >>> Random(space, seed=1).config(0)
@@ -35,38 +37,48 @@ Shallue and Nado (2023), Deep Learning Tuning Playbook, https://github.com/googl
 single algorithms are in their files.
 """
 
+from dlbook.tuning.objectives import MLP, Population, Result
 from dlbook.tuning.ranking import best, feasible
+from dlbook.tuning.run import Interrupted, run
 from dlbook.tuning.samplers import CoarseToFine, Grid, Halton, Random, Sampler, Sobol
 from dlbook.tuning.scales import Choice, Integer, Linear, Log, OffOr, OneMinusLog, Scale
 from dlbook.tuning.schedulers import ASHA, PBT, Hyperband, Job, Rung, SuccessiveHalving, cost
 from dlbook.tuning.space import Fixed, Space
 from dlbook.tuning.store import Store, read
+from dlbook.tuning.study import Done, Study
 
 __all__ = [
     "ASHA",
+    "MLP",
     "PBT",
     "Choice",
     "CoarseToFine",
+    "Done",
     "Fixed",
     "Grid",
     "Halton",
     "Hyperband",
     "Integer",
+    "Interrupted",
     "Job",
     "Linear",
     "Log",
     "OffOr",
     "OneMinusLog",
+    "Population",
     "Random",
+    "Result",
     "Rung",
     "Sampler",
     "Scale",
     "Sobol",
     "Space",
     "Store",
+    "Study",
     "SuccessiveHalving",
     "best",
     "cost",
     "feasible",
     "read",
+    "run",
 ]
