@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import subprocess
 import sys
 from itertools import product
@@ -130,6 +131,16 @@ print(json.dumps([list(s.config(98, {j: j % 5 for j in range(99)}).values()) for
         [0.02177956651928351, 0.9729022147336424, 7, "tanh"],
         [0.0069333803508943755, 0.9981975968805565, 5, "relu"],
     ]
+
+
+@every_sampler
+def test_a_sampler_can_be_sent_to_another_process(make):
+    sampler = make(SPACE, 4)
+    wanted = [sampler.config(i, LOSSES) for i in (0, 40, 70)]
+    sent = pickle.loads(pickle.dumps(sampler))
+    assert sent == sampler
+    assert [sent.config(i, LOSSES) for i in (0, 40, 70)] == wanted
+    assert sampler != make(SPACE, 5)
 
 
 @every_uniform_sampler

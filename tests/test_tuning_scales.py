@@ -97,6 +97,7 @@ def test_every_whole_number_comes_back_the_ends_included(scale):
 def test_every_option_comes_back(scale):
     for option in scale.options:
         assert scale.value(scale.unit(option)) is option
+        assert scale.unit(option) == (scale.options.index(option) + 0.5) / len(scale.options)
     assert scale.value(0) is scale.options[0]
     assert scale.value(math.nextafter(1, 0)) is scale.value(1) is scale.options[-1]
 
@@ -243,6 +244,7 @@ def test_an_array_gives_an_array_of_what_its_numbers_give(scale, u):
         (Choice("a", (1, 2)), "object"),
         (OffOr(Log(1e-4, 1)), "float64"),
         (OffOr(Integer(1, 9), off=0), "int64"),
+        (OffOr(Integer(1, 9), off=0.5), "float64"),
         (OffOr(Integer(1, 9), off="none"), "object"),
     ],
     ids=repr,

@@ -1,6 +1,7 @@
 """The schedulers: published tables, Optuna's pruner, and properties of every search that could be run."""
 
 import math
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -145,6 +146,13 @@ def test_a_diverged_trial_is_never_given_more_nor_copied(scheduler, n, losses, w
                 told = [x for k, j, x in events if k == "tell" and j.resource == job.start]
                 all_lost = {(source, job.start)} if not any(map(feasible, told)) else set()
             assert (source, job.start) not in lost - all_lost
+
+
+@every_scheduler
+def test_a_state_can_be_sent_to_another_process(scheduler, n):
+    job, state = scheduler.start(n).ask()
+    assert pickle.loads(pickle.dumps(state)) == state
+    assert pickle.loads(pickle.dumps(state)).tell(job, 0.5) == state.tell(job, 0.5)
 
 
 @every_scheduler

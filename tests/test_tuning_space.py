@@ -113,6 +113,7 @@ def test_replace_changes_scales_and_values_and_keeps_order_and_roles():
     assert narrow.fixed["hidden"] == 32
     roles = [narrow.roles[name] for name in ("lr", "hidden", "activation", "batch_size")]
     assert roles == ["nuisance", "fixed", "scientific", "nuisance"]
+    assert eval(repr(narrow), dict(vars(tuning))) == narrow
     assert asked.fixed == SPACE.fixed
     assert SPACE.replace() == SPACE
 
@@ -187,6 +188,7 @@ def test_the_html_table_has_the_cells_of_the_text_table_escaped_and_with_headers
     ]
     assert parsed.scopes == ["col"] * 4 + ["row"] * 7
     assert "<b>" not in space._repr_html_()
+    assert Cells(Space(**{"<i>&": 1})._repr_html_()).rows[1] == ["<i>&", "fixed", "", "1"]
 
 
 # errors
