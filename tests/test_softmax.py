@@ -389,10 +389,15 @@ def test_a_population_of_rows_goes_through_the_model_as_each_alone(framework, rn
     module, x = frameworks.load("softmax", framework), rng.normal(size=(2, 5, 3))
     options = {"numpy": {}, "torch": {}, "tensorflow": {"dtype": "float64"}}[framework]
     model = module.SoftmaxRegression(3, 4, **options)
-    if framework == "torch":
-        model.double()
+    W, b = rng.normal(size=(3, 4)), rng.normal(size=4)
+    if framework == "numpy":
+        model.W, model.b = W, b
+    elif framework == "torch":
+        model.double().load_state_dict({"W": convert(W, "torch"), "b": convert(b, "torch")})
+    else:
+        model.set_weights([W, b])
     together = back(model.predict_proba(convert(x, framework)))
-    assert together.shape == (2, 5, 4)
+    np.testing.assert_allclose(together, scipy.special.softmax(x @ W + b, axis=-1), rtol=1e-12)
     for k in range(2):
         same(framework, together[k], back(model.predict_proba(convert(x[k], framework))))
 

@@ -254,6 +254,14 @@ def test_nan_stays_in_its_row(framework, row, label):
         assert np.isnan(call(framework, "cross_entropy", z, target))
 
 
+def test_a_class_of_weight_0_does_not_hide_nan(framework):
+    """As in torch: 0 times NaN is NaN. To leave a row out there is `ignore_index`."""
+    z, y, weight = np.array([[NAN, 0, 0], [1, 2, 3]]), np.array([0, 1]), np.array([0.0, 1, 1])
+    loss, slope = both(framework, z, y, weight=weight, reduction="none")
+    np.testing.assert_array_equal(np.isnan(loss), [True, False])
+    np.testing.assert_array_equal(np.isnan(slope), [[True] * 3, [False] * 3])
+
+
 @pytest.mark.parametrize("row", [[NAN, 0, 0], [INF, 0, 0], [-INF, -INF, -INF]])
 def test_nan_in_an_ignored_row_does_no_harm(framework, row):
     z, y = np.array([[0, 1, 2], row], np.float64), np.array([1, 255])
