@@ -102,7 +102,7 @@ class Processes:
             pickled = pickle.dumps(objective)
         except Exception as error:
             raise TypeError(f"objective cannot be sent to other processes ({error}): {IMPORTABLE}") from None
-        self.room, self._idle, self._busy = workers, [], {}
+        self.room, self._idle, self._busy, self._errors = workers, [], {}, []
         context = multiprocessing.get_context("spawn")
         with _one_thread():
             for _ in range(workers):
@@ -119,14 +119,18 @@ class Processes:
             pipe.send((job, config, state))
 
     def finish(self) -> Finished:
+        """An exception of the objective is raised only after what came back together with it was handed over."""
         finished = []
-        for pipe in wait(list(self._busy)):
+        for pipe in [] if self._errors else wait(list(self._busy)):
             process, job, config = self._busy.pop(pipe)
             self._idle.append((pipe, process))
             answer = _answer(pipe, process, job, config)
             if isinstance(answer, Exception):
-                raise answer
-            finished.append((job, *answer))
+                self._errors.append(answer)
+            else:
+                finished.append((job, *answer))
+        if not finished:
+            raise self._errors[0]
         return finished
 
     def close(self) -> None:

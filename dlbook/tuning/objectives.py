@@ -25,6 +25,7 @@ within a batch, such as a width, which then come as one plain value; and `chunk`
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -54,6 +55,15 @@ class Result(NamedTuple):
     state: Any = None  # goes back in to train on
     curve: Sequence[tuple[int, Any]] = ()  # (resource, loss) on the way
     values: Mapping[str, Any] = {}  # whatever else is worth a column in the table: {"accuracy": 0.97}
+
+
+class State(NamedTuple):
+    """What an `MLP` returns to be trained on."""
+
+    params: Any
+    running: Any  # statistics of batch norm
+    memory: Any  # of the optimiser
+    kind: tuple  # what cannot change on the way: sizes, batch norm, optimiser
 
 
 class Population(dict):
@@ -104,10 +114,17 @@ class MLP:
         given = self._filled(config)
         if resource is None:
             resource = given["epochs"]
+        elif "epochs" in config:
+            raise ValueError("config must not have epochs where a scheduler decides about them: take it out")
         mlp, rows = load("mlp", self.framework), len(self.data.x_train)
         steps = -(-rows // (given["batch_size"] or rows))  # in an epoch
         x, y, *validation = (from_numpy(a, self.framework) for a in self.data[:4])
-        params, running, memory = self._first(given) if state is None else state
+        params, running, memory, kind = self._first(given) if state is None else state
+        if kind != self._kind(given):
+            raise ValueError(
+                f"state must be of sizes, batch norm and optimiser {self._kind(given)}, got {kind}: "
+                "they cannot change in the middle of training, so PBT needs a space where they are fixed"
+            )
         curve = []
         for first, last in _stretches(given, start, resource):
             params, running, history, memory = mlp.fit(
@@ -126,13 +143,14 @@ class MLP:
             )
             curve += zip((first + history.recorded / steps).tolist(), history.val_loss, strict=True)
         loss, accuracy = history.val_loss[-1], history.val_accuracy[-1]
-        return Result(loss, (params, running, memory), curve, {"accuracy": accuracy})
+        return Result(loss, State(params, running, memory, kind), curve, {"accuracy": accuracy})
 
-    def test(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
+    def test(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         """Loss and accuracy on the test part, which a search must not see, of what a `Result` has as its state."""
-        (params, _, _), mlp = state, load("mlp", self.framework)
+        mlp = load("mlp", self.framework)
         x_train, x, y = (from_numpy(self.data[k], self.framework) for k in (0, 4, 5))
-        return tuple(map(to_numpy, mlp.evaluate(params, x, y, mlp.precise_running(params, x_train))))
+        running = mlp.precise_running(state.params, x_train)
+        return tuple(map(to_numpy, mlp.evaluate(state.params, x, y, running)))
 
     @property
     def about(self) -> str:
@@ -162,24 +180,34 @@ class MLP:
             raise ValueError(f"config must fit {optimizer}, {', '.join(ARGUMENTS[optimizer])}; got {named}")
         fields = ("epochs", "hidden", "batch_size", "batch_norm", "label_smoothing", "seed")
         mine = {name: getattr(self, name) for name in fields}
-        return {**mine, **config, "optimizer": optimizer, "models": getattr(config, "models", None)}
+        numbers = {name: np.reshape(v, (-1, 1, 1)) for name, v in config.items() if isinstance(v, list)}
+        models = getattr(config, "models", None)
+        return {**mine, **config, **numbers, "optimizer": optimizer, "models": models}
 
-    def _first(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], None, None]:
+    def _kind(self, given: Mapping[str, Any]) -> tuple:
+        """Sizes, batch norm and optimiser."""
+        hidden, layers = given["hidden"], given.get("layers", 1)
+        if isinstance(hidden, Integral):
+            hidden = (hidden,) * layers
+        elif "layers" in given:
+            raise ValueError(f"hidden must be one width where there is a number of layers, got {hidden!r}")
+        classes = 1 + max(int(y.max(initial=0)) for y in self.data[1::2])
+        sizes = (self.data.x_train.shape[-1], *hidden, classes)
+        return sizes, bool(given["batch_norm"]), given["optimizer"]
+
+    def _first(self, given: Mapping[str, Any]) -> State:
         """The state before any training."""
-        hidden, layers = given["hidden"], given.get("layers")
-        if layers is not None and not isinstance(hidden, int | np.integer):
-            raise ValueError(f"hidden must be one width where layers is given, got {hidden!r}")
-        widths = [hidden] * (1 if layers is None else layers) if isinstance(hidden, int) else hidden
-        x, y = self.data[:2]
+        sizes, batch_norm, _ = kind = self._kind(given)
         params = load("mlp", self.framework).init(
-            (x.shape[-1], *widths, int(y.max()) + 1),
+            sizes,
             _generators(given["seed"], 0, given["models"]),
             models=given["models"],
-            batch_norm=given["batch_norm"],
+            batch_norm=batch_norm,
             scale=given.get("init_scale", 1.0),
-            dtype=x.dtype,
+            dtype=self.data.x_train.dtype,
         )
-        return {name: from_numpy(to_numpy(w), self.framework) for name, w in params.items()}, None, None
+        params = {name: from_numpy(to_numpy(w), self.framework) for name, w in params.items()}
+        return State(params, None, None, kind)
 
     def _optimizer(self, given: Mapping[str, Any], epoch: int) -> Optimizer:
         """The optimiser of one epoch, or of all where the learning rate stays."""

@@ -1,18 +1,21 @@
 """The study: what a search found, from its best trial to the learning curve of its worst.
 
-Sources: Godbole and others (2023), Deep Learning Tuning Playbook, on counting infeasible trials.
+Sources: Godbole and others (2023), Deep Learning Tuning Playbook, on counting the trials that are infeasible.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dlbook.tuning import store as stores
-from dlbook.tuning.ranking import best, feasible
+from dlbook.tuning.ranking import feasible
 from dlbook.tuning.space import Space
+
+SHOWN = 10  # rows of the table that a notebook shows
 
 
 class Done(NamedTuple):
@@ -30,24 +33,20 @@ class Done(NamedTuple):
 
 
 class Study:
-    """All jobs of a search. A trial is judged by its last one.
-
-    `read` makes one of a store, also while the search is running.
-    """
+    """All jobs of a search, in the order in which they ended. A trial is judged by its last one."""
 
     def __init__(self, done: Sequence[Done], space: Space | None = None):
         self.done, self.space = tuple(done), space
 
     @classmethod
     def read(cls, path: str | Path, space: Space | None = None) -> "Study":
-        """The study so far in the store of a search; figures need the `space` as well."""
+        """What a search has put in its store, also while it is running. Most figures need the `space` as well."""
         return cls([one for event in stores.read(path).events for one in told(event)], space)
 
     @cached_property
     def trials(self) -> dict[int, Done]:
         """The last job of each trial, in the order of their numbers."""
-        last = {one.trial: one for one in self.done}
-        return dict(sorted(last.items()))
+        return dict(sorted({one.trial: one for one in self.done}.items()))
 
     @property
     def losses(self) -> dict[int, float]:
@@ -59,27 +58,24 @@ class Study:
         """The trials that diverged: their last loss is NaN or infinite."""
         return [trial for trial, loss in self.losses.items() if not feasible(loss)]
 
+    def top(self, k: int | None = None) -> list[Done]:
+        """The best `k` trials, or all feasible ones, from the best down: those trained longest come first."""
+        fit = [one for one in self.trials.values() if feasible(one.loss)]
+        return sorted(fit, key=lambda one: (-(one.resource or 0), one.loss, one.trial))[:k]
+
     @property
     def best(self) -> Done:
-        """The smallest loss among the feasible trials that were trained longest."""
-        fit = {trial: one for trial, one in self.trials.items() if feasible(one.loss)}
-        if not fit:
+        """The best trial, with its `config` and `loss`."""
+        if not self.top(1):
             raise ValueError(
-                f"no trial is feasible, of {len(self.trials)}: try a space with smaller learning rates"
+                f"study must have a feasible trial, got {len(self)} of which none is: try smaller learning rates"
             )
-        longest = max(one.resource or 0 for one in fit.values())
-        losses = {trial: one.loss for trial, one in fit.items() if (one.resource or 0) == longest}
-        return self.trials[best(losses, 1)[0]]
+        return self.top(1)[0]
 
     @property
     def table(self) -> list[dict[str, Any]]:
         """A row for each trial: its number, its configuration, how long it was trained, its loss and other values."""
-        return [
-            {"trial": trial, **one.config}
-            | ({} if one.resource is None else {"resource": one.resource})
-            | {"loss": one.loss, **one.values}
-            for trial, one in self.trials.items()
-        ]
+        return [_row(one) for one in self.trials.values()]
 
     def frame(self) -> Any:
         """The table as a pandas DataFrame."""
@@ -89,54 +85,94 @@ class Study:
             raise ImportError(
                 "pandas is not installed: try `pip install pandas`, or study.table, a list of dictionaries"
             ) from None
-        return pd.DataFrame(self.table).set_index("trial")
+        return pd.DataFrame(self.table)
 
     def curve(self, trial: int) -> tuple[np.ndarray, np.ndarray]:
-        """The resources and losses of a trial, job after job: all that it reported on the way, or the ends."""
+        """Resources and losses of a trial: what it reported on the way, or else where its jobs ended."""
+        self.check_trial(trial)
         points = [
             point
             for one in self.done
             if one.trial == trial
             for point in (one.curve or [(one.resource or 1, one.loss)])
         ]
-        if not points:
-            raise ValueError(f"trial must be one of the {len(self.trials)} that were trained, got {trial!r}")
         resources, losses = zip(*points, strict=True)
-        return np.array(resources), np.array(losses)
+        return np.array(resources, float), np.array(losses, float)
 
     def lineage(self, trial: int) -> list[Done]:
-        """The jobs that made the weights of a trial, from the first on: those of its parents, then its own.
+        """The jobs that made the weights of a trial, from the first on: those of its ancestors, then its own.
 
         In population-based training their configurations are the schedule that was found.
         """
+        self.check_trial(trial)
         ends = {(one.trial, one.resource): one for one in self.done}
         line = [self.trials[trial]]
         while line[0].start:
-            trial = line[0].trial if line[0].parent is None else line[0].parent
-            line.insert(0, ends[trial, line[0].start])
+            one = line[0]
+            line.insert(0, ends[one.trial if one.parent is None else one.parent, one.start])
         return line
+
+    def to_optuna(self) -> Any:
+        """The same trials as an Optuna study, for all of Optuna's plots: `plot_slice(study.to_optuna())`.
+
+        Trials that a scheduler stopped are PRUNED there, and those that diverged FAIL. A hyperparameter on the log
+        scale of 1 - value is there as "1 - value", on a log scale, since Optuna has no such scale.
+        """
+        from dlbook.tuning.optuna_study import to_optuna
+
+        return to_optuna(self)
+
+    def check_space(self) -> Space:
+        """The space; ValueError for a study that was read without."""
+        if self.space is None:
+            raise ValueError("study must know its space, got None: write Study.read(path, space)")
+        return self.space
+
+    def check_trial(self, trial: int) -> None:
+        """ValueError for a trial that is not in the study."""
+        if trial not in self.trials:
+            raise ValueError(f"trial must be one of the {len(self)} in the study, got {trial!r}")
 
     def __len__(self) -> int:
         return len(self.trials)
 
     def __repr__(self) -> str:
         words = [f"{len(self)} trials", f"{len(self.infeasible)} infeasible"]
-        if len(self.infeasible) < len(self):
-            words.append(f"best {self.best.loss:.4g} in trial {self.best.trial}: {self.best.config}")
+        words += [f"best {one.loss:.4g} in trial {one.trial}: {one.config}" for one in self.top(1)]
         return f"Study({', '.join(words)})"
+
+    def _repr_html_(self) -> str:
+        rows = [_row(one) for one in self.top(SHOWN)]
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        lines = ["".join(f"<td>{_short(row.get(name))}</td>" for name in names) for row in rows]
+        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+        body = "".join(f"<tr>{line}</tr>" for line in lines)
+        what = f"The best {len(rows)} of {len(self)} trials, {len(self.infeasible)} of them infeasible"
+        return f"<table><caption>{what}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def told(event: Mapping[str, Any]) -> list[Done]:
     """The jobs of one line of a store."""
+    if "told" not in event:
+        raise ValueError(
+            f"path must be the store of a search, as `run` writes it, got a line with {list(event)}"
+        )
     return [
         Done(**one | {"curve": [tuple(point) for point in one.get("curve", ())]}) for one in event["told"]
     ]
 
 
 def record(one: Done) -> dict[str, Any]:
-    """A job as it is stored, without what goes without saying."""
+    """A job as it is stored: without what goes without saying."""
+    silent = Done._field_defaults | {"curve": []}
     stored = one._asdict() | {"curve": [list(point) for point in one.curve], "values": dict(one.values)}
-    return {name: value for name, value in stored.items() if name not in SILENT or value not in SILENT[name]}
+    return {name: value for name, value in stored.items() if name not in silent or value != silent[name]}
 
 
-SILENT = {"resource": [None], "start": [0], "parent": [None], "curve": [[]], "values": [{}]}
+def _row(one: Done) -> dict[str, Any]:
+    resource = {} if one.resource is None else {"resource": one.resource}
+    return {"trial": one.trial, **one.config, **resource, "loss": one.loss, **one.values}
+
+
+def _short(value: Any) -> str:
+    return escape(f"{value:.4g}" if isinstance(value, float) else str(value))
