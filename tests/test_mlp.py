@@ -522,6 +522,34 @@ def test_precise_statistics_normalise_the_training_rows_exactly(rng):
     assert mlp_numpy.precise_running(mlp_numpy.init((4, 3), rng, dtype="float64"), x) == {}
 
 
+@pytest.mark.parametrize("normalised", [(1, 3), (2,), (3,)])
+def test_precise_statistics_of_a_mixed_network_are_those_of_one_batch_of_all_rows(framework, normalised, rng):
+    x, _ = batch(rng, rows=20)
+    params = {}
+    for i, (both, plain_one) in enumerate(
+        zip(
+            *(
+                _layers_of(mlp_numpy.init((4, 6, 5, 4, 3), rng, batch_norm=bn, dtype="float64"))
+                for bn in (1, 0)
+            ),
+            strict=True,
+        ),
+        start=1,
+    ):
+        params |= both if i in normalised else plain_one
+    mlp = frameworks.load("mlp", framework)
+    params, x = convert(params, framework), convert(x, framework)
+    _, whole, _ = mlp.forward(params, x, training=True)
+    precise = mlp.precise_running(params, x)
+    assert sorted(precise) == sorted(whole) == list(normalised)
+    assert_close(plain(precise), plain(whole), rtol=1e-9, atol=1e-12)
+
+
+def _layers_of(params):
+    """The parameters of each layer as a dictionary of their own."""
+    return [{n: a for n, a in params.items() if n[-1] == str(i)} for i in range(1, 5)]
+
+
 def test_accuracy_counts_a_nan_logit_as_wrong(framework):
     params = {"W1": np.full((2, 3, 2), np.nan), "b1": np.zeros((2, 1, 2))}
     params["W1"][1] = [[1.0, 0.0]] * 3

@@ -178,8 +178,11 @@ def precise_running(params: Params, x: Batch, *, eps: float = 1e-5) -> RunningSt
     """
     check_inputs(params, x)
     running, h = {}, x
-    for i in _normalised(params):
+    for i in range(1, max(_normalised(params), default=0) + 1):
         z = h @ params[f"W{i}"]
+        if f"b{i}" in params:  # a layer of a mixed network, without batch norm
+            h = torch.relu(z + params[f"b{i}"])
+            continue
         running[i] = precise_statistics([z])
         h = torch.relu(batch_norm_test(z, params[f"gamma{i}"], params[f"beta{i}"], running[i], eps=eps))
     return running
