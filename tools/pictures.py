@@ -64,7 +64,7 @@ def readme_page(path: Path = STATIC / "readme-page.png") -> None:
 
 def shrink(path: Path) -> None:
     Image.open(path).convert("RGB").save(path, optimize=True)
-    print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.0f} kB")
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
