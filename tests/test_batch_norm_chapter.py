@@ -98,6 +98,14 @@ def test_both_arms_start_from_the_same_weights():
     np.testing.assert_array_equal(scores.loss[1], alone.loss)
 
 
+def test_train_takes_the_dtype_that_it_is_given():
+    single, double = (
+        experiments.train(0.1, 0, batch_norm=True, dtype=d, **SMALL) for d in ("float32", "float64")
+    )
+    assert (single.loss.dtype, double.loss.dtype) == ("float32", "float64")
+    np.testing.assert_allclose(single.loss, double.loss, rtol=1e-4)
+
+
 def test_a_diverging_run_stays_in_its_own_place():
     scores = experiments.train(np.array([0.1, 1e12]), 0, batch_norm=False, **SMALL)
     assert np.isfinite(scores.loss[0])

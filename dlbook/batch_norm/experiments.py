@@ -99,6 +99,7 @@ def train(
     batch_size: int = BATCH,
     steps: int = STEPS,
     optimizer: Callable = opt_numpy.sgd,
+    dtype: str = "float32",
 ) -> Scores:
     """Train a digit reader for every entry of `rate`, `seed`, `scale` and `brightness`, side by side.
 
@@ -118,14 +119,14 @@ def train(
         return [np.random.default_rng(s) for s in seed.flat]
 
     history = mlp_numpy.fit(
-        mlp_numpy.init((64, *hidden, 10), rngs(), batch_norm=batch_norm, scale=each(scale)),
-        x * each(brightness).astype(x.dtype),
+        mlp_numpy.init((64, *hidden, 10), rngs(), batch_norm=batch_norm, scale=each(scale), dtype=dtype),
+        (x * each(brightness)).astype(dtype),
         y,
         optimizer=optimizer(each(rate)),
         steps=steps,
         batch_size=batch_size,
         rng=rngs(),
-        validation=(x_val * each(brightness).astype(x.dtype), y_val),
+        validation=((x_val * each(brightness)).astype(dtype), y_val),
     ).history
     return Scores(*(a[-1].reshape(seed.shape) for a in (history.val_accuracy, history.val_loss)))
 
@@ -133,7 +134,7 @@ def train(
 def _standardised(seed: int) -> tuple[np.ndarray, ...]:
     part = data.digits(seed, dtype="float64")
     x, x_val = data.standardise(part.x_train, part.x_val)
-    return x.astype("float32"), part.y_train, x_val.astype("float32"), part.y_val
+    return x, part.y_train, x_val, part.y_val
 
 
 def both(rate: Any, seed: Any, **settings: Any) -> Scores:
@@ -233,7 +234,9 @@ def gradient_sizes(depth: int, seeds: int = 5, rows: int = 256) -> np.ndarray:
     for arm in (False, True):
         for seed in range(seeds):
             x, y, _, _ = _standardised(seed)
-            params = mlp_numpy.init((64, *(32,) * depth, 10), np.random.default_rng(seed), batch_norm=arm)
+            params = mlp_numpy.init(
+                (64, *(32,) * depth, 10), np.random.default_rng(seed), batch_norm=arm, dtype="float64"
+            )
             grads = mlp_numpy.loss_and_gradients(params, x[:rows], y[:rows])[1]
             sizes.append([np.linalg.norm(grads[f"W{i}"]) for i in range(1, depth + 2)])
     return np.reshape(sizes, (2, seeds, depth + 1))
@@ -281,7 +284,7 @@ def bias_walk(
 def dead_gamma(rate: float, seed: int = 0, gamma: float = 0.0) -> Scores:
     """A reader with batch norm whose every `gamma` starts at the given value."""
     x, y, x_val, y_val = _standardised(seed)
-    params = mlp_numpy.init((64, *HIDDEN, 10), np.random.default_rng(seed), batch_norm=True)
+    params = mlp_numpy.init((64, *HIDDEN, 10), np.random.default_rng(seed), batch_norm=True, dtype="float64")
     params = {k: v * gamma if k.startswith("gamma") else v for k, v in params.items()}
     fit = mlp_numpy.fit(
         params,
