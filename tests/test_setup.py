@@ -1,5 +1,6 @@
 """The set-up: requirements.lock, pyproject.toml and environment.yml agree, and tools/setup.py decides well."""
 
+import ast
 import os
 import re
 import shutil
@@ -10,8 +11,10 @@ import threading
 import time
 import tomllib
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from packaging.markers import default_environment
@@ -20,7 +23,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import dlbook
-from tools import lock, setup
+from dlbook.frameworks import FRAMEWORKS
+from tools import chapters, lock, setup
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -107,6 +111,54 @@ def test_environment_yml_has_what_the_package_and_its_cpu_extra_need(project, co
     assert needed <= {line.partition("==")[0] for line in conda[-1]["pip"]}
 
 
+# Imported by the package where they are there, and not missed where they are not.
+OPTIONAL = {"cupy", "pandas"}
+
+
+def modules(source: str) -> set[str]:
+    """Every module that a piece of code imports, anywhere in it; `from a import b` counts as a and as a.b."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def needed(source: str) -> set[str]:
+    """The other packages that a chapter imports, by itself or through the modules of dlbook that it imports."""
+    seen, new = set(), modules(source)
+    while new:
+        seen |= new
+        files = {name: ROOT / name.replace(".", "/") for name in new if name.split(".")[0] == "dlbook"}
+        paths = [path for stem in files.values() for path in (stem.with_suffix(".py"), stem / "__init__.py")]
+        new = set().union(*(modules(path.read_text()) for path in paths if path.exists())) - seen
+    return {name.split(".")[0] for name in seen} - sys.stdlib_module_names - OPTIONAL - {"dlbook"}
+
+
+CHAPTERS = chapters.find([])
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=[path.stem for path in CHAPTERS])
+def test_environment_yml_has_all_that_a_chapter_imports(conda, path):
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    names = packages_distributions()
+    brought = {"cycler", "ipython"}  # the first comes with Matplotlib, the second with Jupyter
+    wanted = {canonicalize_name(names.get(name, [name])[0]) for name in needed("\n".join(cells))} - brought
+    assert wanted <= {line.partition("==")[0] for line in conda[-1]["pip"]}
+
+
+def test_environment_yml_and_the_set_up_take_torch_from_the_same_index(conda):
+    assert [line for line in conda[-1]["pip"] if line.startswith("--")] == [
+        f"--extra-index-url {setup.CPU_INDEX}"
+    ]
+
+
+def test_nothing_hides_environment_yml_from_binder():
+    assert [name for name in ("binder", ".binder") if (ROOT / name).exists()] == []
+
+
 def test_environment_yml_has_no_local_requirement(conda):
     local = [line for line in conda[-1]["pip"] if re.match(r"(-e|-r|-c|--editable|--requirement|\.)", line)]
     assert local == []
@@ -131,11 +183,26 @@ def test_scripts_can_be_executed(name):
     subprocess.run(["bash", "-n", ROOT / name], check=True)
 
 
+def test_binder_installs_the_package_once_without_what_it_depends_on(tmp_path):
+    pip, said = tmp_path / "pip", tmp_path / "said"
+    pip.write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
+    pip.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run([ROOT / "postBuild"], env=environment, check=True)
+    assert said.read_text() == "install --no-deps --no-cache-dir -e .\n"
+
+
 def test_start_passes_its_command_on_and_sets_the_cpu_environment():
     result = subprocess.run([ROOT / "start", "env"], capture_output=True, text=True, check=True)
     lines = result.stdout.splitlines()
     assert {"DLBOOK_DEVICE=cpu", "CUDA_VISIBLE_DEVICES=-1", "OMP_NUM_THREADS=1"} <= set(lines)
     assert {"TF_CPP_MIN_LOG_LEVEL=3", "TF_ENABLE_ONEDNN_OPTS=0"} <= set(lines)
+
+
+def test_start_keeps_spaces_and_the_exit_code_of_its_command():
+    command = [ROOT / "start", sys.executable, "-c", "import sys; print(sys.argv[1]); sys.exit(3)", "a  b"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert (result.stdout, result.returncode) == ("a  b\n", 3)
 
 
 def test_cuda_packages_and_options_are_left_out_of_the_lock():
@@ -162,6 +229,52 @@ def test_workflows_stop_at_an_error_pin_their_actions_and_ask_for_least(path):
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"]) for step in steps if "uses" in step)
     assert all("timeout-minutes" in job for job in workflow["jobs"].values())
+
+
+def steps(name: str) -> dict[str, list[dict]]:
+    """The steps of each job of a workflow."""
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())["jobs"]
+    return {job: content["steps"] for job, content in jobs.items()}
+
+
+def commands(job: list[dict]) -> str:
+    return "\n".join(step.get("run", "") for step in job)
+
+
+def test_every_push_and_pull_request_is_tested_on_every_python_with_every_framework():
+    text = (ROOT / ".github" / "workflows" / "test.yml").read_text()
+    workflow = yaml.safe_load(text)
+    assert workflow["jobs"]["unit"]["strategy"]["matrix"]["python"] == PYTHONS
+    assert set(workflow[True]) == {"push", "pull_request"}  # YAML reads `on` as true
+    jobs = steps("test")
+    assert "make lint unit" in commands(jobs["unit"])
+    assert [step["env"]["DLBOOK_FRAMEWORKS"] for step in jobs["unit"] if "env" in step] == [
+        ",".join(FRAMEWORKS)
+    ]
+    assert "make notebooks" in commands(jobs["notebooks"])
+    assert "make book check-book" in commands(jobs["book"])
+
+
+def test_what_main_holds_is_published_and_nothing_else():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yml").read_text())
+    assert workflow[True]["push"] == {"branches": ["main"]}
+    assert "pull_request" not in workflow[True]
+    jobs = steps("publish")
+    assert "make book" in commands(jobs["build"])
+    assert [step["with"]["path"] for step in jobs["build"] if "upload-pages" in step.get("uses", "")] == [
+        "_build/html"
+    ]
+    assert workflow["jobs"]["deploy"]["permissions"] == {"pages": "write", "id-token": "write"}
+
+
+def test_every_week_everything_is_tested_with_the_newest_versions():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "weekly.yml").read_text())
+    [when] = workflow[True]["schedule"]
+    assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", when["cron"])
+    [job] = steps("weekly").values()
+    told = commands(job)
+    assert told.index("tools.lock --upgrade") < told.index("make test") < told.index("make chapters")
+    assert [step["env"]["DLBOOK_FRAMEWORKS"] for step in job if "env" in step] == [",".join(FRAMEWORKS)]
 
 
 def test_workflows_call_commands_that_the_makefile_has():
