@@ -46,7 +46,7 @@ def run(
     sampler: Sampler,
     scheduler: Any = None,
     *,
-    n: int | None,
+    n: int | None = None,
     store: str | Path | None = None,
     engine: str = "local",
     workers: int = 1,
@@ -55,7 +55,7 @@ def run(
 
     `sampler` draws the configurations from `space`. Without a `scheduler` each is trained once, as long as the
     objective likes; with one, as it says. `n` is how many trials there are in all, those in the store included;
-    `Hyperband` knows it itself, so there it may be None.
+    `Hyperband` and a `Grid` know it themselves.
 
     `engine="local"` trains in this process, or in `workers` others; "vectorised" trains all trials that wait as one
     batch; "optuna" shares the work through the storage that `store` names. With `store`, the path of a file,
@@ -78,7 +78,8 @@ def run(
         from dlbook.tuning.optuna_engine import search  # optuna is an extra
 
         return Study(search(plan, store, workers), space)
-    with nullcontext() if store is None else Store(store, plan.about) as lines:
+    about = plan.about if scheduler is None else plan.about | {"engine": engine}  # whose states differ
+    with nullcontext() if store is None else Store(store, about) as lines:
         search = Search(plan, [] if lines is None else lines.events)
         states = States(None if store is None or scheduler is None else Path(store).with_suffix(".states"))
         with closing(_trainer(plan, engine, workers)) as trainer, progress(plan.total) as show:
@@ -137,14 +138,14 @@ class Plan(NamedTuple):
     @property
     def about(self) -> dict[str, str | int]:
         """What a store must be of to go on with this search; without a scheduler `n` may grow."""
-        objective = self.objective
-        name = getattr(objective, "about", None) or getattr(
-            objective, "__qualname__", type(objective).__qualname__
-        )
-        about = {"objective": name, "space": repr(self.space.scientific()), "sampler": repr(self.sampler)}
+        about = {
+            "objective": getattr(self.objective, "about", None) or _name(self.objective),
+            "space": repr(self.space.scientific()),
+            "sampler": self._without_space(self.sampler),
+        }
         if self.scheduler is None:
             return about
-        return about | {"scheduler": repr(self.scheduler), "n": self.n}
+        return about | {"scheduler": self._without_space(self.scheduler), "n": self.n}
 
     @property
     def total(self) -> int | None:
@@ -170,6 +171,9 @@ class Plan(NamedTuple):
     def config(self, job: Job, losses: Mapping[int, float]) -> dict[str, Any]:
         """The configuration of `job`; `losses` are those that the trials had at the end of their first jobs."""
         return self.sampler.config(job.trial, losses) if job.config is None else job.config
+
+    def _without_space(self, part: Any) -> str:
+        return repr(part).replace(repr(self.sampler.space), "space")
 
 
 class Once(NamedTuple):
@@ -202,7 +206,7 @@ class Search:
         for event in events:
             self._repeat(event)
 
-    def step(self, engine: Any, states: "States", lines: Store | None) -> bool:
+    def step(self, engine: Any, states: States, lines: Store | None) -> bool:
         """Ask for what the engine has room for, wait until some of it is done, write it down; False at the end."""
         while len(self.open) < engine.room and self._ask():
             pass
@@ -235,7 +239,7 @@ class Search:
     def _config(self, job: Job) -> dict[str, Any]:
         return self.plan.config(job, self._losses)
 
-    def _done(self, job: Job, result: Result, seconds: float, states: "States") -> Done:
+    def _done(self, job: Job, result: Result, seconds: float, states: States) -> Done:
         config = self._config(job)
         for name in result.values:
             if name in COLUMNS or name in config:
@@ -270,6 +274,10 @@ class Search:
         for one in told(event):
             self._tell(one)
         self._asked = []
+
+
+def _name(objective: Callable) -> str:
+    return getattr(objective, "__qualname__", type(objective).__qualname__)
 
 
 def _trainer(plan: Plan, engine: str, workers: int) -> Here | Processes | Vectorised:
