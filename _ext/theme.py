@@ -4,9 +4,12 @@ Templates that replace the theme's own are in _templates, the look is in _static
 reaches: HTML that Python code of the theme, of Sphinx or of an extension writes.
 """
 
+import html
 import re
 import shutil
 from pathlib import Path
+
+from docutils import nodes
 
 REPAIRS = [
     # myst-nb: the visible text of a folded cell is a better name (axe: label-content-name-mismatch)
@@ -39,13 +42,30 @@ def repair(app, pagename, templatename, context, doctree) -> None:
         context["body"] = f"<h1>{context['title']}</h1>\n<ul>{''.join(items)}</ul>"
 
 
+def summary(doctree: nodes.document, longest: int = 200) -> str:
+    """The first sentences of a page as plain words: no more than `longest` characters, no sentence broken."""
+    paragraph = next(iter(doctree.findall(nodes.paragraph)), None)
+    text = "" if paragraph is None else paragraph.astext()
+    text = " ".join(re.sub(r"\\[,;!]|[\\{}$]", "", text).split())
+    sentences = re.split(r"(?<=[.?!]) ", text)
+    while len(sentences) > 1 and len(" ".join(sentences)) > longest:
+        sentences.pop()
+    return " ".join(sentences)
+
+
+def describe(app, pagename, templatename, context, doctree) -> None:
+    """Describe the page to search engines before opengraph does, which joins words, cuts them and leaves TeX in."""
+    if doctree and (text := summary(doctree)):
+        context["metatags"] += f'<meta name="description" content="{html.escape(text)}" />\n'
+        context["meta"] = (context.get("meta") or {}) | {"og:description": html.escape(text)}
+
+
 def name_arrows(app, pagename, templatename, context, doctree) -> None:
     """Name the arrows of the table of contents after the page that they belong to."""
     tree = context["generate_toctree_html"]
 
     def named(*arguments, **options) -> str:
-        html = str(tree(*arguments, **options))
-        return ARROW.sub(r'\1\2\3<summary aria-label="Pages below \2">', html)
+        return ARROW.sub(r'\1\2\3<summary aria-label="Pages below \2">', str(tree(*arguments, **options)))
 
     context["generate_toctree_html"] = named
 
@@ -80,6 +100,7 @@ def finish(app, exception) -> None:
 
 def setup(app) -> dict:
     app.add_config_value("comments_config", {}, "")  # Jupyter Book sets it though the extension is left out
+    app.connect("html-page-context", describe, priority=400)
     app.connect("html-page-context", repair, priority=900)
     app.connect("html-page-context", name_arrows, priority=900)  # after the theme has put its functions there
     app.connect("autodoc-skip-member", skip_aliases)
