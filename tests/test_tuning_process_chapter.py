@@ -224,7 +224,8 @@ def test_zoom_draws_the_mean_change_of_each_surface():
     kinds = experiments.zooms(BOWL, experiments.designs("random", 64, 20))
     figures.zoom(axes, {"bowl": kinds})
     change = [np.mean(one.fine - one.flat) for one in kinds[1]]
-    np.testing.assert_allclose(axes[1].containers[0].lines[0].get_ydata(), change)
+    drawn = np.asarray(axes[1].containers[0].lines[0].get_ydata(), float)
+    np.testing.assert_allclose(drawn, change)
     assert labelled(axes[0])
     assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["bowl"]
 
