@@ -182,7 +182,11 @@ class MLP:
         mine = {name: getattr(self, name) for name in fields}
         numbers = {name: np.reshape(v, (-1, 1, 1)) for name, v in config.items() if isinstance(v, list)}
         models = getattr(config, "models", None)
-        return {**mine, **config, **numbers, "optimizer": optimizer, "models": models}
+        given = {**mine, **config, **numbers, "optimizer": optimizer, "models": models}
+        for name in ("lr_decay", "weight_decay"):
+            if name in given and not np.all(np.asarray(given[name]) >= 0):
+                raise ValueError(f"{name} must be at least 0, got {np.min(given[name])}")
+        return given
 
     def _kind(self, given: Mapping[str, Any]) -> tuple:
         """Sizes, batch norm and optimiser."""
