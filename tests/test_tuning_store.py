@@ -273,14 +273,27 @@ with Store(sys.argv[1], {"what": "counting"}) as store:
 """
 
 
+@pytest.fixture
 def worker(path):
-    return subprocess.Popen([sys.executable, "-c", WORKER, path], stdout=subprocess.PIPE, text=True)
+    """Starts a process that writes until it is killed, at the latest when the test ends."""
+    started = []
+
+    def start():
+        command = [sys.executable, "-c", WORKER, path]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
-def test_killed_at_any_moment_a_search_finds_all_that_it_had_been_told_was_written(path):
+def test_killed_at_any_moment_a_search_finds_all_that_it_had_been_told_was_written(path, worker):
     rng, stored = random.Random(0), 0
     for attempt in range(10):
-        process = worker(path)
+        process = worker()
         if attempt % 2:
             for _ in range(3):  # what it found, and two events
                 process.stdout.readline()
@@ -298,8 +311,8 @@ def test_killed_at_any_moment_a_search_finds_all_that_it_had_been_told_was_writt
         assert len(store.events) == stored >= 10
 
 
-def test_a_reader_sees_whole_events_while_another_process_writes(path):
-    process = worker(path)
+def test_a_reader_sees_whole_events_while_another_process_writes(path, worker):
+    process = worker()
     assert process.stdout.readline() == "found 0\n"
     lengths = []
     deadline = time.monotonic() + 20

@@ -228,13 +228,13 @@ class CoarseToFine(Sampler):
 
 @lru_cache(maxsize=64)
 def _block(sequence: str, dimensions: int, seed: int, scramble: bool, number: int) -> list[Point]:
-    """Points `number * BLOCK` and on. A space without axes still has points, which are empty."""
+    """Points `number * BLOCK` and on."""
     from scipy.stats import qmc  # takes a second to import
 
-    engine = getattr(qmc, sequence)(max(dimensions, 1), scramble=scramble, rng=seed)
+    engine = getattr(qmc, sequence)(dimensions, scramble=scramble, rng=seed)
     if number:
         engine.fast_forward(number * BLOCK)
-    return [tuple(row[:dimensions]) for row in engine.random(BLOCK).tolist()]
+    return [tuple(row) for row in engine.random(BLOCK).tolist()]
 
 
 def _check_space(space: Space) -> None:
