@@ -68,6 +68,12 @@ def test_an_output_that_would_differ_next_time_is_reported(what, shown):
     assert what in message
 
 
+def test_a_path_in_a_traceback_is_reported():
+    raised = new_output("error", ename="E", evalue="e", traceback=["E: e", "in /home/ada/dlbook/numpy.py"])
+    [message] = complaints(code("f()", raised, tags=["raises-exception"]))
+    assert "a local path" in message
+
+
 @pytest.mark.parametrize(
     "shown", ["W (10, 3) / m", "ratio 1/2/3", "see https://example.org/home/", "5 steps"]
 )

@@ -75,7 +75,8 @@ def figures(notebook) -> list[tuple]:
 def output_text(output) -> str:
     """What an output shows as text, all kinds together."""
     kinds = (value for kind, value in output.get("data", {}).items() if kind.startswith("text/"))
-    return "\n".join(["".join(output.get("text", "")), *("".join(value) for value in kinds)])
+    told = output.get("traceback", [])
+    return "\n".join(["".join(output.get("text", "")), *("".join(value) for value in kinds), *told])
 
 
 def has_prose_before(notebook, place: int) -> bool:
