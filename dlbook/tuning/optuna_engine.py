@@ -4,7 +4,7 @@ Nobody is in charge. Every worker looks at the storage, takes a trial that nobod
 came out, until all are done. Four rules make the table that of a search in one process, to the last bit:
 
 * **Whose trial is it?** A worker adds to the storage that it trains trial i. Where two do so at the same moment, both
-  see it, and the one with the lower number in the storage keeps the trial.
+  see it, and the one with the lower number in the storage keeps the trial; the other leaves a FAIL behind.
 * **What is its configuration?** `sampler.config(i)`, here as anywhere. Optuna's own samplers, which forget where they
   were, are not asked.
 * **Is its worker still alive?** On the same machine the process is looked up. Elsewhere a worker counts up beside its
@@ -76,7 +76,7 @@ def work(
     wanted: Callable[[], bool] = lambda: True,
 ) -> int:
     """Train what nobody else does until every trial is done, or nobody wants it; how many were trained here."""
-    trained, any_of = 0, random.Random()
+    trained, spread, any_of = 0, 1, random.Random()
     while wanted():
         found = board.look()
         show(found.jobs)
@@ -87,13 +87,15 @@ def work(
         if not ready:
             time.sleep(POLL)
             continue
-        trial = any_of.choice(ready[: 1 + found.running])  # two who choose alike get in each other's way
+        trial = any_of.choice(ready[:spread])
         config = plan.config(Job(trial, None), found.losses)
         number = board.claim(trial, config)
-        if number is not None:
-            with board.training(number):
-                board.finish(number, _train(plan, board, number, trial, config))
-            trained += 1
+        if number is None:
+            spread *= 2  # those who choose alike get in each other's way
+            continue
+        with board.training(number):
+            board.finish(number, _train(plan, board, number, trial, config))
+        trained += 1
     return trained
 
 
@@ -144,13 +146,13 @@ class Board:
     def begin(self, plan: Plan) -> None:
         """Open the study of `plan`, or make it; ValueError if the one of this name is of another search."""
         optuna = load()
-        try:
-            self.study = self.storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], self.name)
-            self.storage.set_study_user_attr(self.study, "dlbook", plan.about)
-        except optuna.exceptions.DuplicatedStudyError:
-            self.study = self.storage.get_study_id_from_name(self.name)
+        with suppress(optuna.exceptions.DuplicatedStudyError):
+            if self.name not in [one.study_name for one in self.storage.get_all_studies()]:
+                made = self.storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], self.name)
+                self.storage.set_study_user_attr(made, "dlbook", plan.about)
+        self.study = self.storage.get_study_id_from_name(self.name)
         about = self._about(plan)
-        for key in sorted(about.keys() | plan.about.keys()):
+        for key in plan.about | about:
             if about.get(key) != plan.about.get(key):
                 raise ValueError(
                     f"store must be of this search, got one whose study {self.name!r} has another {key}, "
@@ -205,9 +207,9 @@ class Board:
         over = Event()
 
         def beat() -> None:
-            for beats in count(1):
-                if over.wait(grace() / 6):
-                    return
+            beats = 0
+            while not over.wait(grace() / 6):
+                beats += 1
                 with suppress(Exception):  # the next one may come through
                     self.storage.set_trial_user_attr(number, "alive", beats)
 
