@@ -490,6 +490,24 @@ def test_promotion_ends_with_all_that_synchronous_halving_keeps_at_the_first_run
     assert ranked[0] in {job.trial for job in jobs if job.resource == 9}
 
 
+def test_the_highest_rung_is_promoted_first():
+    state, jobs = ASHA(r_max=9, mode="promote").start(12), []
+    for _ in range(12):
+        job, state = state.ask()
+        jobs.append(job)
+    for job in jobs[:9]:
+        state = state.tell(job, job.trial)
+    for trial in range(3):
+        job, state = state.ask()
+        assert job == Job(trial, 3, 1)
+        state = state.tell(job, job.trial)
+    for job in jobs[9:]:
+        state = state.tell(job, job.trial)
+    promoted, state = state.ask()
+    assert promoted == Job(0, 9, 3)
+    assert state.ask()[0] == Job(3, 3, 1)
+
+
 def test_no_worker_waits_in_asha_while_trials_are_left():
     for mode in ("stop", "promote"):
         state = ASHA(r_max=9, mode=mode).start(100)
@@ -594,9 +612,18 @@ def test_where_all_have_diverged_all_go_on():
     assert population().evolve(points, [math.nan] * 3, 1) == ((0, 1, 2), points)
 
 
-def test_a_population_of_two_is_the_smallest_and_one_of_them_copies():
+def test_in_a_small_population_at_least_one_copies():
     parents, _ = population(fraction=0.5).evolve([(0.5,) * 3, (0.1,) * 3], [1.0, 0.0], 1)
     assert parents == (1, 1)
+    parents, _ = population(fraction=0.1).evolve([(0.5,) * 3] * 4, [1.0, 0.0, 3.0, 2.0], 1)
+    assert parents == (0, 1, 1, 3)
+
+
+def test_each_of_the_best_is_copied_about_as_often():
+    pbt, points, losses = population(), [(0.5,) * 3] * 8, [float(k) for k in range(8)]
+    copied = [parent for g in range(1, 101) for parent in pbt.evolve(points, losses, g)[0][6:]]
+    assert set(copied) == {0, 1}
+    assert 70 < copied.count(0) < 130
 
 
 class Start:
