@@ -28,10 +28,12 @@ from dlbook.tuning import (
     Random,
     Result,
     Space,
+    Store,
     Study,
     SuccessiveHalving,
     engines,
     progress,
+    read,
     run,
     states,
 )
@@ -192,6 +194,12 @@ def test_a_plain_number_a_pair_and_a_result_are_all_results():
         assert one.loss == 2
 
 
+def test_what_an_objective_does_to_its_configuration_is_not_remembered():
+    space = Space(lr=Log(1e-4, 1), k=3)
+    study = run(lambda config: config.pop("k") + config.pop("lr"), space, Random(space), n=2)
+    assert [row.keys() for row in study.table] == [{"trial", "lr", "k", "loss"}] * 2
+
+
 def test_the_total_is_n_and_grids_and_hyperband_know_it_themselves():
     space = Space(lr=Log(1e-4, 1), momentum=Linear(0, 1))
     assert len(run(lambda config: 1, space, Grid(space, 3))) == 9
@@ -266,6 +274,17 @@ def test_a_vectorised_search_that_broke_off_goes_on_as_well(tmp_path, quick):
             undisturbed
         )
         assert sum(objective.sizes) == len(undisturbed.done)
+
+
+def test_jobs_of_three_workers_that_were_under_way_are_done_by_one(tmp_path):
+    path, other = tmp_path / "run.jsonl", tmp_path / "other.jsonl"
+    alone = run(train, SPACE, SAMPLER, n=9, store=other)
+    with Store(path, read(other).about) as store:
+        told = read(other).events[1]["told"]
+        store.append({"asked": [[0, None], [1, None], [2, None]], "told": told})
+    study = run(train, SPACE, SAMPLER, n=9, store=path)
+    assert [one.trial for one in study.done] == [1, 0, 2, 3, 4, 5, 6, 7, 8]
+    assert rows(study) == rows(alone)
 
 
 def test_a_finished_search_is_read_and_not_run_again(tmp_path):

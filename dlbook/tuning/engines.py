@@ -149,7 +149,7 @@ IMPORTABLE = (
 def timed(objective: Callable, job: Job, config: Mapping[str, Any], state: Any) -> tuple[Result, float]:
     """The result of training one configuration, and the seconds it took."""
     began = perf_counter()
-    result = train(objective, job, config, state)
+    result = train(objective, job, dict(config), state)  # which the objective may change
     plain = result._replace(
         loss=check_loss(result.loss),
         curve=[(at, float(loss)) for at, loss in result.curve],

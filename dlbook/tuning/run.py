@@ -200,7 +200,7 @@ class Search:
         self.plan, self.state = plan, plan.start()
         self.done: list[Done] = []
         self.open: dict[int, Job] = {}
-        self._training: set[int] = set()
+        self._training: dict[int, dict[str, Any]] = {}  # with which configurations
         self._losses: dict[int, float] = {}  # of the first job of each trial
         self._asked: list[list] = []  # since the last event
         for event in events:
@@ -212,9 +212,9 @@ class Search:
             pass
         for job in list(self.open.values()):
             if len(self._training) < engine.room and self._is_ready(job):
-                self._training.add(job.trial)
+                config = self._training[job.trial] = self.plan.config(job, self._losses)
                 parent = job.trial if job.parent is None else job.parent
-                engine.start(job, self._config(job), states.get(parent, job.start))
+                engine.start(job, config, states.get(parent, job.start))
         if not self.open:
             return False
         done = [self._done(*finished, states) for finished in engine.finish()]
@@ -236,11 +236,8 @@ class Search:
         known = self._losses
         return job.trial not in self._training and all(t in known for t in range(self.plan.needs(job)))
 
-    def _config(self, job: Job) -> dict[str, Any]:
-        return self.plan.config(job, self._losses)
-
     def _done(self, job: Job, result: Result, seconds: float, states: States) -> Done:
-        config = self._config(job)
+        config = self._training[job.trial]
         for name in result.values:
             if name in COLUMNS or name in config:
                 raise ValueError(f"values of a Result must have names of their own, got {name!r}")
@@ -260,7 +257,7 @@ class Search:
 
     def _tell(self, one: Done) -> None:
         self.state = self.state.tell(self.open.pop(one.trial), one.loss)
-        self._training.discard(one.trial)
+        self._training.pop(one.trial, None)  # which is not there when it is repeated from the store
         self._losses.setdefault(one.trial, one.loss)
         self.done.append(one)
 
