@@ -5,18 +5,24 @@
 ```{chapter-figure} fig-softmax-confidence
 A caption of one's own. The alt text is the chapter's.
 ```
+```{chapter-claims}
+```
+The last one lists every verdict of every chapter in `_toc.yml`, in that order.
 """
 
 import base64
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from dlbook.claims import MIME
+from dlbook.claims import MIME, VERDICTS
 
 
 def drop_data(app, docname, source) -> None:
@@ -79,7 +85,72 @@ class ChapterFigure(FromChapter):
         return [nodes.figure("", image, caption)]
 
 
+class ChapterClaims(SphinxDirective):
+    """Every verdict that the chapters stored: a count, and a table a chapter."""
+
+    def run(self) -> list[nodes.Node]:
+        folder = Path(self.env.srcdir)
+        stored = {}
+        for path, _, data in outputs(folder / "chapters"):
+            if MIME in data:
+                stored.setdefault(path.stem, []).append(data[MIME])
+                self.env.note_dependency(str(path))
+        chapters = [stem for stem in in_order(folder / "_toc.yml") if stem in stored]
+        count = Counter(facts["verdict"] for stem in chapters for facts in stored[stem])
+        told = ", ".join(f"{count[verdict]} {word}" for verdict, word in zip(VERDICTS, COUNTED, strict=True))
+        text = "\n\n".join(table(folder, stem, stored[stem]) for stem in chapters)
+        return [
+            nodes.paragraph("", f"Of {count.total()} statements, {told}."),
+            *self.parse_text_to_nodes(text, allow_section_headings=True),
+        ]
+
+
+COUNTED = ("hold", "hold with conditions", "do not hold here")
+
+
+def in_order(toc: Path) -> list[str]:
+    """The names of the chapters, in the order of the table of contents."""
+    parts = yaml.safe_load(toc.read_text(encoding="utf-8"))["parts"]
+    return [Path(entry["file"]).stem for part in parts for entry in part["chapters"]]
+
+
+def title(folder: Path, stem: str) -> str:
+    """The title of a chapter: its first line that begins with one #."""
+    cells = json.loads((folder / "chapters" / f"{stem}.ipynb").read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return re.search(r"^# (.+)$", text, re.MULTILINE)[1]
+
+
+def table(folder: Path, stem: str, verdicts: list[dict]) -> str:
+    """A heading and a table for one chapter, in MyST."""
+    rows = [
+        f"* - {plain(facts['claim'])}\n  - **{plain(facts['verdict'])}**\n"
+        f"  - {plain(facts['effect'])} {where(stem, facts)}"
+        for facts in verdicts
+    ]
+    head = "* - Statement\n  - Verdict\n  - Measured here"
+    options = ":header-rows: 1\n:widths: 35 15 50\n:class: dlbook-claims"
+    return (
+        f"## {title(folder, stem)}\n\n:::{{list-table}}\n{options}\n\n" + "\n".join([head, *rows]) + "\n:::"
+    )
+
+
+def where(stem: str, facts: dict) -> str:
+    """The place on the page, the figure or equation, and the literature, as links."""
+    label = facts["figure"]
+    shown = f"{{eq}}`{label}`" if label.startswith("eq-") else f"{{numref}}`{label}`"
+    keys = facts.get("literature", "").replace(" ", "")
+    cited = f" {{cite:p}}`{keys}`" if keys else ""
+    return f'({shown}; <a href="{stem}.html#claim-{facts["name"]}">seeds and setting</a>){cited}'
+
+
+def plain(words: str) -> str:
+    """Words as they are: what MyST would take for markup is escaped."""
+    return re.sub(r"([\\`*_{}\[\]<>$|#])", r"\\\1", str(words))
+
+
 def setup(app) -> dict:
+    app.add_directive("chapter-claims", ChapterClaims)
     app.connect("source-read", drop_data)
     app.add_directive("chapter-verdict", ChapterVerdict)
     app.add_directive("chapter-figure", ChapterFigure)
