@@ -1,7 +1,7 @@
 # Everything the book needs is one word: `make help` lists the words. Each sets up what it needs.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup book test lint unit notebooks html check-book chapters lab pictures bench lock gpu clean
+.PHONY: help setup book test lint unit notebooks html check-book test-cluster chapters lab pictures bench lock gpu clean
 
 PY := .venv/bin/python
 CHAPTER ?=
@@ -59,6 +59,10 @@ check-book: setup  ## tests of the built HTML (run after `make book`)
 notebooks: setup  ## run every chapter again and compare its outputs
 	@DLBOOK_NBVAL_TOLERANCE=1 $(PY) -m pytest --nbval --nbval-current-env -n $(JOBS) --dist loadfile -q \
 	  $(if $(CHAPTER),chapters/$(CHAPTER).ipynb,chapters)
+
+test-cluster: setup  ## a search on two hosts with PostgreSQL (as root on Linux, with postgresql and iproute2)
+	@$(PY) -m pip install --quiet "psycopg[binary]>=3.2"
+	@DLBOOK_CLUSTER=1 $(PY) -m pytest tests/test_cluster.py -q
 
 chapters: setup  ## execute chapters in a clean kernel and store their outputs (CHAPTER=name for one)
 	@$(PY) -m tools.chapters $(CHAPTER)

@@ -545,6 +545,17 @@ def test_a_missing_driver_is_named(monkeypatch):
         engine.connect("postgresql://book@db.example/tuning")
 
 
+def test_a_database_that_cannot_be_reached_is_no_store(monkeypatch):
+    from sqlalchemy.exc import OperationalError
+
+    def refused(address, engine_kwargs):
+        raise OperationalError("", {}, Exception("connection refused"))
+
+    monkeypatch.setattr(optuna.storages, "RDBStorage", refused)
+    with pytest.raises(ValueError, match="a database that can be reached: connection refused"):
+        engine.connect("postgresql://book@db.example/tuning")
+
+
 def test_calls_are_repeated_while_a_database_is_away(monkeypatch):
     from sqlalchemy.exc import OperationalError, ProgrammingError
 

@@ -473,17 +473,17 @@ def _is_entry(line: bytes) -> bool:
 
 
 def _database(address: str) -> Any:
-    from sqlalchemy.exc import DBAPIError, OperationalError
+    from sqlalchemy import exc
 
-    storages, lost = load().storages, (OperationalError, load().exceptions.StorageInternalError)
+    storages, lost = load().storages, (exc.OperationalError, load().exceptions.StorageInternalError)
 
     def made() -> Any:
         return storages.RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
 
-    try:
-        return Patient(
-            _patiently(made, (DBAPIError,)), lost
-        )  # two who meet an empty database both make its tables
+    try:  # two who meet an empty database both make its tables
+        return Patient(_patiently(made, (exc.ProgrammingError, exc.IntegrityError)), lost)
+    except exc.OperationalError as error:
+        raise ValueError(f"store must be a database that can be reached: {error.orig}") from None
     except ImportError as error:
         raise ImportError(
             f'a driver for PostgreSQL is not installed ({error}): try `pip install "dlbook[cluster]"`'
