@@ -5,6 +5,7 @@ configurations, and every search looks its trials up between the nodes. What var
 configurations the search drew (study variance), and nothing else.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -203,7 +204,7 @@ def _chosen(true: np.ndarray, errors: np.ndarray) -> np.ndarray:
     return np.take_along_axis(true, np.argmin(true + errors, axis=1)[:, None], axis=1)[:, 0]
 
 
-def knobs(space: Space, n: int = 128, *, epochs: int = 4) -> Study:
+def knobs(space: Space, n: int = 128, *, epochs: int = 3) -> Study:
     """Sobol points of a space of six hyperparameters, trained on the digits; weights and order are of seed 0."""
     return run(MLP(data.digits(0), epochs=epochs), space, Sobol(space, seed=0), n=n, engine="vectorised")
 
@@ -252,7 +253,9 @@ def trials_needed(chance: float, top: float) -> int:
 
 def optuna_search(objective: Callable[[np.ndarray], Any], n: int, seed: int) -> np.ndarray:
     """The losses of `n` trials that Optuna's TPE sampler chose in the unit square, one after another."""
-    import optuna
+    with warnings.catch_warnings():  # of tqdm's, in a notebook without widgets
+        warnings.simplefilter("ignore")
+        import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))

@@ -122,7 +122,7 @@ def adequate(ax: Axes, hits: Mapping[str, np.ndarray], top: float = 0.05) -> Axe
         for name, row in zip(SAMPLERS, rows, strict=True):
             look = LOOKS[name] | dict(linestyle="", fillstyle=fill, markersize=6)
             ax.plot(TRIALS, row, label=f"{name}, {surface}", **look)
-    ax.axhline(0.95, color=ORANGE, linewidth=1, linestyle=":", marker="")
+    ax.hlines(0.95, 20, 100, color=ORANGE, linewidth=1, linestyle=":")
     ax.set(ylabel="share of searches that hit the best 5 %", xscale="log", ylim=(0, 1.04))
     _trials_axis(ax, (1, 4, 9, 25, 59))
     ax.legend(fontsize=8)
