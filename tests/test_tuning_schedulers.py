@@ -49,6 +49,7 @@ def one_by_one(state, loss):
     while (asked := state.ask())[0] is not None:
         job, state = asked
         done.append(job)
+        assert len(done) < 500
         state = state.tell(job, loss(job))
     return done, state
 
@@ -65,6 +66,7 @@ def side_by_side(state, loss, workers, rng):
             return events, state
         job = out.pop(rng.integers(len(out)))
         events.append(("tell", job, loss(job)))
+        assert len(events) < 500
         state = state.tell(job, events[-1][2])
 
 
