@@ -186,9 +186,9 @@ def zoom(
 ) -> Zoomed:
     """Half of the trials of each replay from the whole square, half from a box around the best `keep`.
 
-    `points` (replays, n, 2) serve both searches: the flat one takes them as they are. The rule is that of
-    `CoarseToFine(sampler, n // 2)`. With `noise` a search sees losses with normal errors of that size, and what it
-    chose is judged without.
+    `points` (replays, n, 2) serve both searches: the flat one takes them as they are. The rule is
+    that of `CoarseToFine(sampler, n // 2)`. With `noise` a search sees losses with normal errors of
+    that size, and what it chose is judged without.
     """
     half = points.shape[1] // 2
     coarse, rest = points[:, :half], points[:, half:]
