@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -168,6 +169,18 @@ def table(on, study, n):
     return said(on("alpha", "-c", program)).strip()
 
 
+def attempts(on, study, trial):
+    """Who has trained a trial, and how it ended there."""
+    program = (
+        "import json, sys; from dlbook.tuning.optuna_engine import Board, quiet\n"
+        f"with quiet(): board = Board('{STORE}#{study}'); board.join()\n"
+        "found = [one for one in board.storage.get_all_trials(board.study)]\n"
+        f"found = [one for one in found if one.user_attrs['trial'] == {trial}]\n"
+        "print(json.dumps([[one.user_attrs['worker'].split()[0], one.state.name] for one in found]))"
+    )
+    return json.loads(said(on("alpha", "-c", program)))
+
+
 def alone(n):
     return repr(run(objective, space, sampler, n=n).table)
 
@@ -196,15 +209,24 @@ def test_two_hosts_of_which_one_is_killed_have_the_table_of_one_process(on):
         STORE,
         "digits_search:objective",
     )
-    beta, before = on("beta", *worker), traffic("beta")
-    status = wait(on, "digits", lambda words: done(words) >= 12 and "on beta" in words)
+    before = traffic("beta")
+    beta = on("beta", *worker)
+    wait(on, "digits", lambda words: done(words) >= 10)
+    for _ in range(100):
+        beta.send_signal(signal.SIGSTOP)
+        status = wait(on, "digits", bool)
+        if "on beta" in status:
+            break
+        beta.send_signal(signal.SIGCONT)  # it was between two trials
+        time.sleep(0.3)
+    crossed = [now - then for now, then in zip(traffic("beta"), before, strict=True)]
     beta.kill()  # with -9
     beta.wait()
-    crossed = [now - then for now, then in zip(traffic("beta"), before, strict=True)]
-    print(f"\nin the middle:\n{status}\nbytes from and to beta: {crossed}")
-    left = wait(on, "digits", lambda words: done(words) >= 16)
-    print(f"after the kill:\n{left}")
+    (trial,) = re.findall(r"trial (\d+) on beta", status)
+    assert done(status) < 32
+    print(f"\nbeta is killed:\n{status}\nbytes from and to beta: {crossed}")
     print(f"alpha printed:\n{said(alpha)}")
+    assert attempts(on, "digits", trial) == [["beta", "FAIL"], ["alpha", "COMPLETE"]]
     print(f"beta again:\n{said(on('beta', *worker))}")
     print(f"at the end:\n{wait(on, 'digits', lambda words: done(words) == 32)}")
     assert table(on, "digits", 32) == alone(32)

@@ -663,6 +663,12 @@ def test_a_worker_finds_an_objective_in_its_folder(store):
 # what repr has written
 
 
+def test_the_page_shows_the_script_that_make_test_cluster_runs():
+    page = Path(__file__).parent.parent / "chapters" / "running_on_many_machines.md"
+    script = Path(__file__).with_name("digits_search.py").read_text(encoding="utf-8")
+    assert f"```python\n{script}```" in page.read_text(encoding="utf-8")
+
+
 class Mine(Scale):
     pass
 
