@@ -51,7 +51,8 @@ TRAIN = [
     (
         (X, ONES, ONES, running(3)),
         {},
-        "running.mean must have one value per feature: shape (1, 4), from which leading axes may be missing; got (3,)",
+        "running.mean must have one value per feature: shape (1, 4), from which leading axes "
+        "may be missing; got (3,)",
     ),
     (
         (X, ONES, ONES, Running(ONES, ones(5))),

@@ -140,6 +140,7 @@ def test_the_middle_of_three_in_a_row_is_claimed_by_softmax_and_by_no_sigmoid():
     assert row.p_softmax[middle, 1] > 0.9
     assert np.ptp(row.p_one_vs_rest[:, 1]) < 0.2
     assert row.unclaimed > 0.9
+    assert min(row.surest) > 0.95
 
 
 def test_one_softmax_never_gives_two_labels_more_than_one_half():

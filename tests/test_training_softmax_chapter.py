@@ -95,6 +95,8 @@ def test_a_reader_is_looked_at_after_each_number_of_steps():
     alone = experiments.train_reader((5, 20), splits=1, n=60)
     np.testing.assert_allclose(reader.z_test[1, 0], alone.z_test[1, 0], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(reader.y_test[0], data.digits(0).y_test)
+    assert reader.learned.shape == (2, 2)
+    assert (reader.learned[1] > reader.learned[0]).all()
 
 
 def test_calibrating_keeps_accuracy_and_lowers_the_loss():
@@ -102,6 +104,7 @@ def test_calibrating_keeps_accuracy_and_lowers_the_loss():
     assert result.accuracy.shape == result.null.shape == (1, 2)
     assert (result.scaled_loss < result.loss).all()
     assert (result.temperature > 1).all()
+    assert (result.scaled_null > result.null).all()  # more modest probabilities are harder to check
 
 
 def test_noise_is_added_to_every_part_and_the_data_stay_as_they_were():
@@ -173,15 +176,17 @@ def test_reliability_has_a_diagonal_and_a_line_for_each_reader():
     assert labelled(ax)
 
 
-def test_smoothing_joins_each_split_without_and_with():
+def test_smoothing_draws_every_split_and_the_mean_over_the_strengths():
     axes = plt.figure().subplots(1, 2)
-    pair = (
+    row = [
         calibrated(accuracy=np.full((1, 2), 0.9), confidence=np.full((1, 2), 0.95)),
-        calibrated(accuracy=np.full((1, 2), 0.8), confidence=np.full((1, 2), 0.7)),
-    )
-    figures.smoothing(axes, {"clean": pair})
-    np.testing.assert_allclose(axes[0].lines[0].get_ydata(), [90, 80])
-    np.testing.assert_allclose(axes[1].lines[0].get_ydata(), [5, -10])
+        calibrated(accuracy=np.array([[0.7, 0.9]]), confidence=np.full((1, 2), 0.7)),
+    ]
+    figures.smoothing(axes, (0.0, 0.1), {"clean": row})
+    np.testing.assert_allclose(axes[0].lines[0].get_ydata(), [90, 70])
+    np.testing.assert_allclose(axes[0].lines[2].get_ydata(), [90, 80])
+    np.testing.assert_allclose(axes[1].lines[2].get_ydata(), [5, -10])
+    assert all(map(labelled, axes))
 
 
 def test_reject_draws_every_split_and_their_mean():

@@ -17,6 +17,7 @@ from dlbook.optimizers import numpy as opt_numpy
 from dlbook.softmax.numpy import cross_entropy, cross_entropy_backward, softmax
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+HEAD_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 HEADS = ("softmax", "one-vs-rest", "nearest mean")
 
 Logits = Callable[[np.ndarray], np.ndarray]
@@ -178,7 +179,7 @@ class Comparison(NamedTuple):
     penalty: np.ndarray  # (2, seeds), chosen on the validation part
 
 
-def compare_heads(name: str, seeds: int, penalties: Sequence[float] = PENALTIES) -> Comparison:
+def compare_heads(name: str, seeds: int, penalties: Sequence[float] = HEAD_PENALTIES) -> Comparison:
     """Softmax, one-vs-rest and the nearest class mean on `name` ("wine" or "digits"), over splits of the data.
 
     The two that have a penalty each get the one with the smallest cross-entropy on the validation part.
@@ -236,6 +237,7 @@ class InARow(NamedTuple):
     p_softmax: np.ndarray
     p_one_vs_rest: np.ndarray  # each class's own sigmoid, not divided by their sum
     unclaimed: float  # of the middle class, the share that no one-vs-rest classifier gives more than one half
+    surest: tuple[float, float]  # the accuracy of taking the surest class: softmax, one-vs-rest
 
 
 def in_a_row(seed: int, *, per_class: int = 60, spread: float = 0.5, l2: float = 1e-3) -> InARow:
@@ -245,7 +247,8 @@ def in_a_row(seed: int, *, per_class: int = 60, spread: float = 0.5, l2: float =
     (W, b), (V, a) = (model(x[:, None], y, l2) for model in (fit, one_vs_rest))
     middle = expit(x[y == 1, None] @ V + a)
     unclaimed = float(np.mean(middle.max(axis=1) <= 0.5))
-    return InARow(x, y, at, softmax(at[:, None] @ W + b), expit(at[:, None] @ V + a), unclaimed)
+    surest = tuple(float(np.mean((x[:, None] @ M + c).argmax(axis=1) == y)) for M, c in ((W, b), (V, a)))
+    return InARow(x, y, at, softmax(at[:, None] @ W + b), expit(at[:, None] @ V + a), unclaimed, surest)
 
 
 class Underlined(NamedTuple):

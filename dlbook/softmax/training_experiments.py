@@ -112,6 +112,7 @@ class Reader(NamedTuple):
     y_val: np.ndarray  # (splits, n)
     z_test: np.ndarray
     y_test: np.ndarray
+    learned: np.ndarray  # (records, splits), the accuracy on the training digits
 
 
 def train_reader(
@@ -132,9 +133,11 @@ def train_reader(
             batch_size=batch_size, rng=rngs, state=state, label_smoothing=label_smoothing,
         )  # fmt: skip
         params, state, done = fit.params, fit.state, until
-        seen.append([mlp_numpy.forward(params, x)[0] for x in (stacked.x_val, stacked.x_test)])
-    z_val, z_test = (np.stack(column).astype("float64") for column in zip(*seen, strict=True))
-    return Reader(tuple(steps), z_val, stacked.y_val, z_test, stacked.y_test)
+        every = stacked.x_train, stacked.x_val, stacked.x_test
+        seen.append([mlp_numpy.forward(params, x)[0].astype("float64") for x in every])
+    z_train, z_val, z_test = (np.stack(column) for column in zip(*seen, strict=True))
+    learned = np.mean(z_train.argmax(axis=-1) == stacked.y_train, axis=-1)
+    return Reader(tuple(steps), z_val, stacked.y_val, z_test, stacked.y_test, learned)
 
 
 def noisy(part: data.Split, noise: float, n: int, seed: int) -> data.Split:
@@ -199,6 +202,7 @@ class Calibrated(NamedTuple):
     scaled_error: np.ndarray
     scaled_loss: np.ndarray
     null: np.ndarray  # the mean calibration error that an honest model with these probabilities would show
+    scaled_null: np.ndarray  # the same for the scaled probabilities
 
 
 def calibrate(reader: Reader, *, draws: int = 50) -> Calibrated:
@@ -216,10 +220,10 @@ def calibrate(reader: Reader, *, draws: int = 50) -> Calibrated:
 def _calibrate(z_val, y_val, z, y, draws: int) -> list[float]:
     T, p = fit_temperature(z_val, y_val), softmax(z)
     scaled = softmax(z, temperature=T)
-    null = honest_error(p, np.random.default_rng(0), draws=draws).mean()
+    null, scaled_null = (honest_error(q, np.random.default_rng(0), draws=draws).mean() for q in (p, scaled))
     return [
         np.mean(p.argmax(axis=-1) == y), p.max(axis=-1).mean(), calibration_error(p, y),
-        float(cross_entropy(z, y)), T, calibration_error(scaled, y), nll(z / T, y), null,
+        float(cross_entropy(z, y)), T, calibration_error(scaled, y), nll(z / T, y), null, scaled_null,
     ]  # fmt: skip
 
 

@@ -79,20 +79,18 @@ def reliability(ax: Axes, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> A
     return ax
 
 
-def smoothing(axes: Sequence[Axes], results: dict[str, tuple[Calibrated, Calibrated]]) -> None:
-    """Accuracy, and confidence minus accuracy, without and with smoothing: each split a line."""
-    for k, (name, pair) in enumerate(results.items()):
-        colour, marker = ((BLUE, "o"), (RED, "s"))[k]
-        accuracy = 100 * np.stack([result.accuracy[-1] for result in pair])
-        excess = 100 * np.stack([result.confidence[-1] - result.accuracy[-1] for result in pair])
+def smoothing(axes: Sequence[Axes], at: Sequence[float], results: dict[str, Sequence[Calibrated]]) -> None:
+    """Accuracy, and confidence minus accuracy, against the smoothing `at`: every split, and the mean."""
+    for (name, row), (colour, marker) in zip(results.items(), ((BLUE, "o"), (RED, "s")), strict=False):
+        accuracy = 100 * np.stack([result.accuracy[-1] for result in row])
+        excess = 100 * np.stack([result.confidence[-1] - result.accuracy[-1] for result in row])
         for ax, values in zip(axes, (accuracy, excess), strict=True):
-            ax.plot([0, 1], values, color=colour, marker=marker, alpha=0.5, linewidth=1)
-            ax.plot([], [], color=colour, marker=marker, label=name)
+            ax.plot(at, values, color=colour, marker="", alpha=0.35, linewidth=1)
+            ax.plot(at, values.mean(axis=1), color=colour, marker=marker, label=name)
     axes[1].axhline(0, color=BLACK, linestyle=":", linewidth=1, marker="")
     for ax, label in zip(axes, ("accuracy (%)", "confidence − accuracy (points)"), strict=True):
-        ax.set_xticks([0, 1], ["hard labels", "smoothed"])
-        ax.set(ylabel=label, xlim=(-0.2, 1.2))
-    axes[0].legend(fontsize=9)
+        ax.set(xlabel="label smoothing", ylabel=label)
+    axes[0].legend(loc="center right", fontsize=9)
 
 
 def reject(ax: Axes, curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> Axes:

@@ -33,7 +33,7 @@ def division(function: Callable) -> None:
 
 
 def resting_place(function: Callable) -> None:
-    """Exercise 2: `function(learning_rate)` is where float32 descent on the parabola comes to rest, |w - 5|."""
+    """Exercise 2: `function(learning_rate)` is the |w - 5| within which a float32 step is rounded away."""
     rates = np.array([0.1, 0.01, 0.001])
     got = attempt(lambda rate: [function(float(r)) for r in rate], rates)
     if got is None or any(one is None or one is Ellipsis for one in got):
@@ -44,7 +44,7 @@ def resting_place(function: Callable) -> None:
         "twice too far: a step is lost below HALF the gap, and the slope of J is 2 (w - 5)": 2 * right,
         "your gap is that of numbers near 1; between 4 and 8 it is four times as wide": right / 4,
         "your gap is that of numbers in [2, 4); 5 lies in [4, 8)": right / 2,
-        "multiplied by the rate: the smaller the rate, the earlier it stops, so divide": 2.0**-21
+        "multiplied by the rate: the smaller the rate, the further away it stops, so divide": 2.0**-21
         / 2
         * 2
         * rates,
