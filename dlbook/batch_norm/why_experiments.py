@@ -122,8 +122,8 @@ def train(
 def jittered(params: Params, rngs: list, shift: float, factor: float) -> tuple[Params, Callable]:
     """Noisy batch norm: every hidden unit's output times a random number, plus another; new ones every step.
 
-    The factor lies between 1 / `factor` and `factor`, the shift between -`shift` and `shift`. Both fit into gamma and
-    beta. Also returns what turns the gradients in the noisy parameters into those in the parameters themselves.
+    The factor lies between 1 / `factor` and `factor`, the shift between -`shift` and `shift`. Both fit into
+    gamma and beta. Also returns what turns the gradients in the noisy parameters into those in the parameters.
     """
     noisy, factors = dict(params), {}
     for i in range(1, layers(params)):
