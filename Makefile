@@ -54,7 +54,7 @@ html: setup
 	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -n -W --keep-going
 
 check-book: setup  ## tests of the built HTML (run after `make book`)
-	@$(PY) -m pytest tests/test_book*.py -q
+	@$(PY) -m pytest tests/test_book*.py -n $(JOBS) --dist loadfile -q
 
 notebooks: setup  ## run every chapter again and compare its outputs
 	@DLBOOK_NBVAL_TOLERANCE=1 $(PY) -m pytest --nbval --nbval-current-env -n $(JOBS) --dist loadfile -q \
