@@ -391,11 +391,12 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, workers):
         deadline = time.monotonic() + 60
         while not (path.exists() and path.read_bytes().count(b"\n") > 2) and time.monotonic() < deadline:
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers too
         output, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     assert output == "started\n"
     assert len(Study.read(path).done) >= 1  # the second may have been in the writing
+    assert "in _work" not in errors
     assert f"of 9 trials: they are in {path}, and the same call goes on from there" in errors
     study = run(tuning_cases.slowly, SPACE, SAMPLER, HALVING, n=9, store=path)
     assert rows(study) == rows(run(train, SPACE, SAMPLER, HALVING, n=9))
@@ -713,6 +714,18 @@ def test_the_optuna_engine_gets_the_plan_and_its_jobs_become_the_study(monkeypat
     assert study.space is SPACE
 
 
+def test_there_are_no_more_workers_than_trials(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        sys.modules["dlbook.tuning.run"], "Processes", lambda objective, workers: seen.append(workers)
+    )
+    with pytest.raises(AttributeError):
+        run(train, SPACE, SAMPLER, n=3, workers=8)
+    assert seen == [3]
+    assert len(run(train, SPACE, SAMPLER, n=1, workers=8)) == 1
+    assert seen == [3]
+
+
 def test_engines_have_the_room_they_say():
     assert Here(train).room == 1
     assert Vectorised(train, SPACE).room == inf
@@ -724,5 +737,10 @@ def search(path, name, workers=1):
     environment = os.environ | {"PYTHONPATH": str(file.parent.parent)}
     command = [sys.executable, str(file), str(path), name, str(workers)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
     )

@@ -4,7 +4,7 @@
 >>> space = Space(lr=Log(1e-4, 1))
 >>> study = run(lambda config: abs(config["lr"] - 0.01), space, Random(space, seed=0), n=59)
 >>> study.best.trial, round(study.best.config["lr"], 4)
-(5, 0.0103)
+(10, 0.0099)
 
 Every step of the loop asks the scheduler for jobs until the engine is full, waits until some are done, and tells the
 scheduler. With a store each step becomes a line in it: the jobs that were asked for, and the results that came. As
