@@ -241,6 +241,7 @@ def test_an_exception_of_the_objective_sets_its_trial_free(store):
     with pytest.raises(KeyError, match="no such thing") as caught:
         shared(fails_once, store)
     assert "in trial 4 of the search" in caught.value.__notes__[0]
+    assert trials(store)[4].state.name == "FAIL"  # at once: nobody elsewhere waits for a sign of life
     assert rows(shared(fails_once, store)) == alone(objective=lambda config: train(config).loss)
 
 
@@ -299,6 +300,18 @@ def test_losers_of_a_race_take_something_else(store, plan, monkeypatch):
     assert engine.work(plan, mine) == 3
     assert lost[0] == 0
     assert [job.trial for job in mine.look().jobs] == [0, 1, 2]
+
+
+def test_nobody_draws_a_trial_before_the_losses_that_it_needs(store, monkeypatch):
+    plan = Plan.checked(train, SPACE, SAMPLERS["coarse to fine"], None, 6)  # in stages of three
+    other, mine = board(store, plan, monkeypatch, "elsewhere"), board(store, plan, monkeypatch)
+    config = plan.sampler.config(1)
+    number, answers = other.claim(1, config), [True] * 20 + [False]
+    assert engine.work(plan, mine, wanted=lambda: answers.pop(0)) == 3
+    assert mine.look().free == [3, 5]  # every fourth trial is fresh, and needs none
+    other.finish(number, engine._train(plan, other, number, 1, config))
+    assert engine.work(plan, mine) == 2
+    assert rows(shared(train, store, n=6, sampler=plan.sampler)) == alone(6, plan.sampler)
 
 
 def test_a_worker_elsewhere_that_gives_no_sign_is_dead_after_the_grace(store, plan, monkeypatch):

@@ -237,11 +237,11 @@ class Board:
         with suppress(load().exceptions.UpdateFinishedTrialError):
             self.storage.set_trial_state_values(number, load().trial.TrialState.FAIL)
 
-    def report(self, number: int, trial: int, resource: int, loss: float) -> list[float]:
-        """Write down the loss of a trial at a rung; the losses there of the others so far."""
-        found = [one.intermediate_values.get(resource) for k, one in self.look().owners.items() if k != trial]
+    def report(self, number: int, resource: int, loss: float) -> list[float]:
+        """Write down the loss of a trial at a rung; the losses there of those that came before."""
+        earlier = [one.intermediate_values.get(resource) for one in self.look().owners.values()]
         self.storage.set_trial_intermediate_value(number, resource, loss)
-        return [one for one in found if one is not None]
+        return [one for one in earlier if one is not None]
 
     def mend(self, found: Found) -> None:
         """Set the trials free whose workers are dead."""
@@ -500,9 +500,7 @@ def _train(plan: Plan, board: Board, number: int, trial: int, config: Mapping[st
                 raise ValueError(f"values of a Result must have names of their own, got {name!r}")
         loss, curve, values = result.loss, result.curve, result.values
         jobs.append(Done(trial, config, loss, resource, start, None, curve, values, seconds))
-        if resource is not None and not plan.scheduler.passes(
-            loss, board.report(number, trial, resource, loss)
-        ):
+        if resource and not plan.scheduler.passes(loss, board.report(number, resource, loss)):
             break
         state, start = result.state, resource
     return jobs
