@@ -286,20 +286,19 @@ def test_of_two_who_take_the_same_trial_the_second_lets_go(store, plan, monkeypa
     assert [t.state.name for t in trials(store)] == ["RUNNING", "FAIL"]
 
 
-def test_losers_of_a_race_take_something_else(store, plan, monkeypatch):
-    mine, claim = board(store, plan, monkeypatch), engine.Board.claim
-    lost = []
+def test_losers_of_a_race_choose_among_more_and_more(store, monkeypatch):
+    plan = Plan.checked(train, SPACE, SAMPLER, None, N)
+    mine, claim, choices = board(store, plan, monkeypatch), engine.Board.claim, []
 
-    def late(self, trial, config):
-        if len(lost) < 3:
-            lost.append(trial)
-            return None
-        return claim(self, trial, config)
+    class Last:
+        def choice(self, ready):
+            choices.append(ready)
+            return ready[-1]
 
-    monkeypatch.setattr(engine.Board, "claim", late)
-    assert engine.work(plan, mine) == 3
-    assert lost[0] == 0
-    assert [job.trial for job in mine.look().jobs] == [0, 1, 2]
+    monkeypatch.setattr(engine.random, "Random", Last)
+    monkeypatch.setattr(engine.Board, "claim", lambda *args: claim(*args) if len(choices) > 3 else None)
+    assert engine.work(plan, mine) == N
+    assert choices[:5] == [[0], [0, 1], [0, 1, 2, 3], [*range(8)], [*range(7), 8]]
 
 
 def test_nobody_draws_a_trial_before_the_losses_that_it_needs(store, monkeypatch):
