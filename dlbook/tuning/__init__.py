@@ -22,9 +22,9 @@ Conventions:
 * Schedulers run nothing: `state = scheduler.start(n)`, then `job, state = state.ask()` and
   `state = state.tell(job, loss)`. A state never changes.
 * One idea a file: `scales.py`, `space.py`, `samplers.py`, `schedulers.py`, `ranking.py` (which trials are best) and
-  `store.py` decide and remember. `run.py` joins them with `objectives.py` (what is made small) and `engines.py` (who
-  trains). `study.py`, `analysis.py` and `figures.py` read the result. Nothing here imports a framework, and SciPy
-  only where Sobol or Halton points are drawn.
+  `store.py` decide and remember. `run.py` joins them with `objectives.py` (what is made small) and `engines.py` or,
+  on many machines, `optuna_engine.py` (who trains). `study.py`, `analysis.py` and `figures.py` read the result.
+  Nothing here imports a framework, and SciPy only where Sobol or Halton points are drawn.
 
 >>> space = Space(lr=Log(1e-4, 1), momentum=OneMinusLog(0.9, 0.999), activation=Choice("relu", "tanh"), batch_size=64)
 >>> Random(space, seed=1).config(0)
