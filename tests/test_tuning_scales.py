@@ -186,7 +186,7 @@ def test_equal_steps_on_one_minus_log_multiply_the_span_of_the_average():
         (Log(1e-6, 10), lambda v: np.log(v / 1e-6) / np.log(1e7)),
         (OneMinusLog(0.5, 0.9999), lambda v: np.log((1 - v) / 0.5) / np.log(1e-4 / 0.5)),
     ],
-    ids=repr,
+    ids=["linear", "log", "one-minus-log"],
 )
 def test_draws_are_uniform_on_the_bent_axis(scale, bend, rng):
     values = scale.value(rng.random(2_000))
