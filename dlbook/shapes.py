@@ -6,7 +6,6 @@ The checks look at shapes only, never at values, and work on the shapes of every
 """
 
 from collections.abc import Sequence
-from functools import cache
 from numbers import Integral, Real
 from typing import Annotated, Any
 
@@ -82,7 +81,6 @@ def is_half(dtype: Any) -> bool:
     return dtype_name(dtype) in ("float16", "bfloat16")
 
 
-@cache  # asked at every call, and NumPy spells its names anew each time
 def dtype_name(dtype: Any) -> str:
     """The plain name of a dtype of any framework: "float32", "int64"."""
     return getattr(dtype, "name", str(dtype)).rpartition(".")[2]
