@@ -147,3 +147,45 @@ def test_whole_numbers_are_refused_with_the_way_out(framework, dtype):
     with pytest.raises(TypeError, match=f"x must hold floating-point numbers, got {dtype}: convert it first"):
         shapes.check_floating("x", x.dtype)
     assert not shapes.is_half(x.dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int64", "uint8", "bool"])
+def test_a_dtype_has_one_name_in_all_frameworks(framework, dtype):
+    assert shapes.dtype_name(from_numpy(np.zeros(2, dtype), framework).dtype) == dtype
+
+
+@given(
+    shape=st.lists(st.integers(0, 4), max_size=4).map(tuple),
+    other=st.lists(st.integers(0, 4), max_size=4).map(tuple),
+)
+def test_shapes_that_are_known_fit_where_they_are_the_same(shape, other):
+    assert shapes.fits(shape, other) == (shape == other)
+    assert shapes.fits(shape, (None,) * len(shape))
+    assert shapes.fits((None,) * len(other), shape) == (len(other) == len(shape))
+
+
+def test_arrays_of_one_library_may_be_used_together(framework):
+    x, y = from_numpy([1.0], framework), from_numpy([2.0], framework)
+    shapes.check_same_library("x", x, ("gamma", y), ("beta", x))
+    shapes.check_same_library("x", x)
+
+
+def test_subclasses_count_as_arrays_of_their_library():
+    require("torch"), require("tensorflow")
+    import torch
+    import tensorflow as tf
+
+    shapes.check_same_library("x", torch.ones(1), ("gamma", torch.nn.Parameter(torch.ones(1))))
+    shapes.check_same_library("x", tf.ones(1), ("gamma", tf.Variable([1.0])))
+    shapes.check_same_library("x", np.ones(1), ("gamma", np.ma.masked_array([1.0])), ("beta", np.float32(1)))
+
+
+@pytest.mark.parametrize("kind", ["numpy", "tensorflow", "torch", "a list"])
+def test_an_array_of_another_library_is_named_with_the_way_out(framework, kind):
+    if kind == framework:
+        return
+    x = from_numpy([1.0], framework)
+    other = [1.0] if kind == "a list" else from_numpy([1.0], require(kind))
+    with pytest.raises(TypeError, match="gamma must be an array of the same library as x, ") as error:
+        shapes.check_same_library("x", x, ("beta", x), ("gamma", other))
+    assert f"got {type(other).__module__}.{type(other).__name__}: try dlbook" in str(error.value)
