@@ -9,3 +9,13 @@ window.addEventListener("load", () => {
   window.MathJax?.startup?.promise?.then(reachFormulas);
   window.addEventListener("resize", reachFormulas);
 });
+
+// The theme asks each code block once whether it scrolls. One in a closed tab or fold has no width and answers no,
+// so it could not be reached by keyboard when it opens (axe: scrollable-region-focusable).
+function reachHidden(box) {
+  if (box.matches("pre") && !box.clientWidth) box.tabIndex = 0;
+}
+new MutationObserver((changes) => {
+  for (const { target } of changes) if (target.tabIndex < 0) reachHidden(target);
+}).observe(document, { attributes: true, attributeFilter: ["tabindex"], subtree: true });
+window.addEventListener("load", () => document.querySelectorAll("pre").forEach(reachHidden));
