@@ -134,6 +134,7 @@ def test_it_takes_the_best_and_most_of_the_best():
     }
     assert edges(of(space, [((0.99,), 0), ((0.5,), 1), ((0.5,), 2)]), best=1) == {"x": "high"}
     assert edges(of(space, [((0.8,), 0)]), margin=0.25) == {"x": "high"}
+    assert edges(of(space, [((0.99,), 0), ((0.5,), 1)])) == {}
     assert edges(of(space, [((0.99,), nan)])) == {}
 
 
@@ -177,6 +178,7 @@ def test_parts_are_named_by_their_values():
     assert [part.label for part in isolate(found, "lr", 2)] == ["0.0001 – 0.01", "0.01 – 1"]
     assert [part.label for part in isolate(found, "decay", 2)] == ["0.0", "1e-06 – 0.0001", "0.0001 – 0.01"]
     assert [len(part.trials) for part in isolate(found, "decay", 2)] == [0, 1, 0]
+    assert isolate(of(Space(x=Log(1e-4, 1)), [((1.0,), 0.5)]), "x", 2)[1].trials == [0]
 
 
 def test_only_trials_that_were_trained_longest_can_be_best():

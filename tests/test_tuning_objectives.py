@@ -185,8 +185,8 @@ def test_workers_get_the_same_results():
 
 
 def test_it_is_the_trainer_of_the_mlp():
-    config = {"lr": 0.5, "momentum": 0.8}
-    params = mlp_numpy.init((2, 4, 3), np.random.default_rng([5, 0]))
+    config = {"lr": 0.5, "momentum": 0.8, "init_scale": 0.5, "label_smoothing": 0.1}
+    params = mlp_numpy.init((2, 4, 3), np.random.default_rng([5, 0]), scale=0.5)
     optimizer = opt_numpy.momentum(0.5, 0.8)
     fit = mlp_numpy.fit(
         params,
@@ -198,6 +198,7 @@ def test_it_is_the_trainer_of_the_mlp():
         rng=np.random.default_rng([5, 1]),
         validation=(SPLIT.x_val, SPLIT.y_val),
         record_every=5,
+        label_smoothing=0.1,
     )
     result = MLP(SPLIT, epochs=3, hidden=4, batch_size=16, seed=5, every=1)(config)
     assert same(result.state.params, fit.params)
@@ -218,6 +219,7 @@ def test_it_is_the_trainer_of_the_mlp():
     [
         {"lr": 0.1},
         {"lr": 0.1, "lr_decay": 0.5, "weight_decay": 0.01, "batch_norm": True, "beta1": 0.9},
+        {"lr": 0.1, "batch_norm": True},
         {"lr": 0.1, "batch_size": None, "momentum": 0.9, "seed": 4},
     ],
 )
@@ -250,11 +252,12 @@ def test_the_learning_rate_decays_from_epoch_to_epoch():
 
 def test_weight_decay_takes_its_share_of_the_weights_and_not_of_the_biases():
     objective = MLP(SPLIT64, epochs=1, hidden=4, batch_size=None)
-    plain = objective({"lr": 0.5}).state.params
-    decayed = objective({"lr": 0.5, "weight_decay": 0.1}).state.params
-    first = mlp_numpy.init((2, 4, 3), np.random.default_rng([0, 0]), dtype="float64")
+    before = objective({"lr": 0.5}).state
+    plain = objective({"lr": 0.5}, before, 1, 2).state.params
+    decayed = objective({"lr": 0.5, "weight_decay": 0.1}, before, 1, 2).state.params
     for name in plain:
-        share = 0.05 * first[name] if name.startswith("W") else 0
+        assert before.params[name].all()
+        share = 0.05 * before.params[name] if name.startswith("W") else 0
         np.testing.assert_allclose(decayed[name], plain[name] - share, rtol=1e-12)
 
 

@@ -602,6 +602,8 @@ def test_a_bar_is_shown_where_somebody_watches(monkeypatch, name):
     assert bar.n == len(study.done)
     losses = [one.loss for one in study.done]
     assert bar.words == {"best": min(filter(np.isfinite, losses)), "infeasible": sum(map(isnan, losses))}
+    run(Together(), SPACE, SAMPLER, scheduler, n=n, engine="vectorised")
+    assert Bar.bars[1].n == len(study.done) or isinstance(scheduler, ASHA)
     if isinstance(scheduler, ASHA):
         assert bar.given["total"] is None
     else:

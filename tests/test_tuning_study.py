@@ -1,6 +1,7 @@
 """The study: the best trial, the table, learning curves, and the same in Optuna's words."""
 
 import itertools
+import logging
 import sys
 import types
 import warnings
@@ -310,12 +311,20 @@ def test_stopped_trials_are_pruned_and_their_rungs_are_intermediate_values():
     assert found.to_optuna().best_value == found.best.loss
 
 
-def test_optuna_announces_nothing_and_keeps_its_own_setting(capfd):
+def test_optuna_announces_nothing_and_keeps_its_own_setting():
     optuna = pytest.importorskip("optuna")
     before = optuna.logging.get_verbosity()
-    study(1.0).to_optuna()
-    assert capfd.readouterr() == ("", "")
-    assert optuna.logging.get_verbosity() == before
+    said, listener = [], logging.Handler()
+    listener.emit = said.append
+    logging.getLogger("optuna").addHandler(listener)
+    try:
+        optuna.logging.set_verbosity(optuna.logging.INFO)
+        study(1.0).to_optuna()
+        assert said == []
+        assert optuna.logging.get_verbosity() == optuna.logging.INFO
+    finally:
+        logging.getLogger("optuna").removeHandler(listener)
+        optuna.logging.set_verbosity(before)
 
 
 def test_all_of_optunas_plots_can_be_drawn():
