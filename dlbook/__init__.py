@@ -13,3 +13,7 @@ __version__ = "0.1.0"
 # C-level stderr, which no notebook can reproduce, and oneDNN rounds differently from one CPU to the next.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+# TensorFlow computes on a GPU that it sees, wherever its inputs lie: a reader who wants the CPU hides the GPU.
+if os.environ.get("DLBOOK_DEVICE", "").lower() == "cpu":
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"

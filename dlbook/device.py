@@ -1,7 +1,11 @@
 """Where arrays live: the GPU when the framework sees one, else the CPU.
 
-`DLBOOK_DEVICE=cpu|cuda|mps` overrides the choice. float32 stays float32: NVIDIA's TF32 keeps ten bits of the
-mantissa in matrix products, so it is switched off, and the three frameworks agree to six digits.
+`DLBOOK_DEVICE=cpu|cuda|mps` overrides the choice; with "cpu", `import dlbook` hides NVIDIA's GPUs. float32 stays
+float32: NVIDIA's TF32 keeps ten bits of the mantissa in matrix products, so it is switched off, and the three
+frameworks agree to six digits.
+
+PyTorch and CuPy compute where their arrays are. TensorFlow computes on a GPU that it sees, wherever its arrays are,
+unless it is told otherwise: `with tf.device("CPU:0")`.
 """
 
 import importlib.util

@@ -29,11 +29,11 @@ x, y = np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3), np.array([0, 1, 1,
 """
 
 
-def python(script: str) -> subprocess.CompletedProcess:
+def python(script: str, **changes: str) -> subprocess.CompletedProcess:
     """Run a script in a new Python, on the CPU, without the settings that quieten TensorFlow for us."""
     ours = ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "COVERAGE_PROCESS_START", "PYTHONWARNINGS")
     environment = {name: value for name, value in os.environ.items() if name not in ours}
-    environment |= {"DLBOOK_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment |= {"DLBOOK_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": "-1"} | changes
     command = [sys.executable, "-c", script]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
@@ -112,3 +112,12 @@ def test_a_reader_may_import_tensorflow_settings_of_their_own():
         "import dlbook, os\nprint(os.environ['TF_CPP_MIN_LOG_LEVEL'], os.environ['TF_ENABLE_ONEDNN_OPTS'])"
     )
     assert python(quiet).stdout == "3 0\n"
+
+
+@pytest.mark.parametrize(
+    ("wish", "visible"), [("cpu", "-1"), ("CPU", "-1"), ("cuda", "0,1"), ("mps", "0,1"), ("", "0,1")]
+)
+def test_the_wish_for_the_cpu_hides_the_gpus_and_no_other_wish_does(wish, visible):
+    script = "import dlbook, os\nprint(os.environ['CUDA_VISIBLE_DEVICES'])"
+    result = python(script, DLBOOK_DEVICE=wish, CUDA_VISIBLE_DEVICES="0,1")
+    assert (result.stdout, result.stderr) == (f"{visible}\n", "")
