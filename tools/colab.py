@@ -1,5 +1,4 @@
-# Colab opens a notebook without the package that the chapters share. This installs it, from the same commit.
-# Anywhere else it does nothing.
+# In Colab, install the package that the chapters share, from the commit that this notebook comes from.
 import importlib.util
 import os
 import re
@@ -18,3 +17,4 @@ if "google.colab" in sys.modules and importlib.util.find_spec("dlbook") is None:
         importlib.invalidate_caches()
     except (OSError, TypeError, subprocess.CalledProcessError):
         print("Please run `%pip install --no-deps array-api-compat git+URL`; URL is the book's repository.")
+importlib.import_module("dlbook")  # before TensorFlow, for the reasons in dlbook/__init__.py
