@@ -17,4 +17,4 @@ if "google.colab" in sys.modules and importlib.util.find_spec("dlbook") is None:
         importlib.invalidate_caches()
     except (OSError, TypeError, subprocess.CalledProcessError):
         print("Please run `%pip install --no-deps array-api-compat git+URL`; URL is the book's repository.")
-_ = importlib.import_module("dlbook")  # before TensorFlow, for the reasons in dlbook/__init__.py
+importlib.import_module("dlbook")  # before TensorFlow, for the reasons in dlbook/__init__.py

@@ -58,10 +58,7 @@ def _with_colab(cells: list) -> list:
     place = next((i for i, cell in enumerate(others) if cell.cell_type == "code"), None)
     if place is None:
         return others
-    outputs = [
-        o for cell in cells if cell.get("id") == COLAB_ID and cell.source == COLAB for o in cell.outputs
-    ]
-    cell = nbformat.v4.new_code_cell(COLAB, id=COLAB_ID, metadata={"tags": COLAB_TAGS}, outputs=outputs)
+    cell = nbformat.v4.new_code_cell(COLAB, id=COLAB_ID, metadata={"tags": COLAB_TAGS})
     return [*others[:place], cell, *others[place:]]
 
 
