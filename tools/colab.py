@@ -1,4 +1,5 @@
-# In Colab, install the package that the chapters share, from the commit that this notebook comes from.
+# Colab opens a notebook without the package that the chapters share. This installs it, from the same commit.
+# Anywhere else it does nothing.
 import importlib.util
 import os
 import re
@@ -17,4 +18,3 @@ if "google.colab" in sys.modules and importlib.util.find_spec("dlbook") is None:
         importlib.invalidate_caches()
     except (OSError, TypeError, subprocess.CalledProcessError):
         print("Please run `%pip install --no-deps array-api-compat git+URL`; URL is the book's repository.")
-importlib.import_module("dlbook")  # before TensorFlow, for the reasons in dlbook/__init__.py
