@@ -10,14 +10,23 @@ import subprocess
 import sys
 import threading
 import types
+from importlib.metadata import requires
+from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tools import chapters
 from tools.normalise import COLAB
 
-MISSING = "Please run `%pip install --no-deps array-api-compat git+URL`; URL is the book's repository.\n"
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = "--no-deps alembic array-api-compat colorlog optuna"
+MISSING = f"Please run `%pip install {PACKAGES} git+URL`; URL is the book's repository.\n"
+# What Colab has of the packages that environment.yml names; its list is github.com/googlecolab/backend-info.
+COLAB_HAS = {"keras", "matplotlib", "numpy", "scikit-learn", "scipy", "tensorflow-cpu", "torch"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -97,8 +106,22 @@ def test_a_notebook_from_github_gets_the_package_of_its_own_repository_and_commi
 
 def test_colabs_own_frameworks_are_kept(colab):
     asked = colab(sessions(next(iter(FROM_GITHUB))))
-    assert "--no-deps" in asked
-    assert asked[-2] == "array-api-compat"
+    assert " ".join(asked) == f"-m pip install --quiet {PACKAGES} {asked[-1]}"
+
+
+def test_all_that_colab_lacks_of_the_environment_is_installed():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    named = {line.partition("==")[0] for line in conda[-1]["pip"] if not line.startswith("--")}
+    assert named - COLAB_HAS <= set(PACKAGES.split())
+
+
+def test_what_it_installs_needs_nothing_else_that_colab_lacks():
+    has = COLAB_HAS | {"mako", "packaging", "pyyaml", "sqlalchemy", "tqdm", "typing-extensions"}
+    needed = [Requirement(line) for name in PACKAGES.split()[1:] for line in requires(name) or []]
+    names = {
+        canonicalize_name(one.name) for one in needed if not one.marker or one.marker.evaluate({"extra": ""})
+    }
+    assert names <= has | set(PACKAGES.split())
 
 
 def test_other_notebooks_on_the_same_machine_do_not_confuse_it(colab):
