@@ -5,7 +5,10 @@ A topic is one word. `dlbook.batch_norm` is the lesson in a page; `dlbook.batch_
 teaches them and `tests/test_batch_norm.py` checks them. Importing `dlbook` imports no framework.
 """
 
+import contextlib
 import os
+import sys
+from importlib.util import find_spec
 
 __version__ = "0.1.0"
 
@@ -17,3 +20,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # TensorFlow computes on a GPU that it sees, wherever its inputs lie: a reader who wants the CPU hides the GPU.
 if os.environ.get("DLBOOK_DEVICE", "").lower() == "cpu":
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+# Triton comes with PyTorch's CUDA builds, which load it late, and crashes when TensorFlow was loaded before it:
+# https://github.com/tensorflow/tensorflow/issues/124205
+if "tensorflow" not in sys.modules and find_spec("tensorflow") and find_spec("triton"):
+    with contextlib.suppress(ImportError):
+        import triton  # noqa: F401

@@ -121,3 +121,34 @@ def test_the_wish_for_the_cpu_hides_the_gpus_and_no_other_wish_does(wish, visibl
     script = "import dlbook, os\nprint(os.environ['CUDA_VISIBLE_DEVICES'])"
     result = python(script, DLBOOK_DEVICE=wish, CUDA_VISIBLE_DEVICES="0,1")
     assert (result.stdout, result.stderr) == (f"{visible}\n", "")
+
+
+def test_optimisers_of_torch_work_after_tensorflow_was_loaded():
+    require("torch"), require("tensorflow")
+    script = (
+        "import dlbook, tensorflow, torch\ntorch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)\n"
+    )
+    result = python(
+        script + "print('done')"
+    )  # a crash with PyTorch's CUDA builds unless Triton is loaded first
+    assert (result.stdout, result.returncode) == ("done\n", 0)
+
+
+BEFORE = {
+    "both": ("", ["tensorflow", "triton"], "triton"),
+    "no tensorflow": ("", ["triton"], ""),
+    "no triton": ("", ["tensorflow"], ""),
+    "tensorflow is loaded": ("import tensorflow", ["tensorflow", "triton"], ""),
+    "triton is broken": ("", ["tensorflow", "broken"], ""),
+}
+
+
+@pytest.mark.parametrize(("first", "installed", "loaded"), BEFORE.values(), ids=BEFORE)
+def test_triton_is_loaded_before_tensorflow_can_be_where_there_are_both(tmp_path, first, installed, loaded):
+    for name in installed:
+        source = "import no_such_module" if name == "broken" else ""
+        (tmp_path / f"{name.replace('broken', 'triton')}.py").write_text(source)
+    script = f"import sys\nsys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n{first}\nimport dlbook\n"
+    command = [sys.executable, "-S", "-c", f"{script}print(*{{'triton'}} & set(sys.modules))"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (result.stdout, result.stderr) == (f"{loaded}\n", "")

@@ -112,7 +112,7 @@ def test_environment_yml_has_what_the_package_and_its_cpu_extra_need(project, co
 
 
 # Imported by the package where they are there, and not missed where they are not.
-OPTIONAL = {"cupy", "pandas", "sqlalchemy", "tqdm"}
+OPTIONAL = {"cupy", "pandas", "sqlalchemy", "tqdm", "triton"}
 
 
 def modules(source: str) -> set[str]:
