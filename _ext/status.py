@@ -1,0 +1,62 @@
+"""The table of the status page, from chapters/status.json, which `make chapters` writes.
+
+```{chapter-status}
+```
+"""
+
+import json
+from pathlib import Path
+
+from claims import in_order
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+HEAD = ("Chapter", "Executed (UTC)", "Took", "of CPU", "Memory")
+
+
+class ChapterStatus(SphinxDirective):
+    """When each chapter in `_toc.yml` was executed, how long it took, and with which versions."""
+
+    def run(self) -> list[nodes.Node]:
+        folder = Path(self.env.srcdir)
+        stored = folder / "chapters" / "status.json"
+        self.env.note_dependency(str(stored))
+        records = json.loads(stored.read_text(encoding="utf-8"))
+        stems = [stem for stem in in_order(folder / "_toc.yml") if stem in records]
+        return self.parse_text_to_nodes(page({stem: records[stem] for stem in stems}))
+
+
+def page(records: dict[str, dict]) -> str:
+    """Two tables in MyST: the chapters, and the versions that executed them."""
+    rows = [
+        (f"[](/chapters/{stem}.ipynb)", r["executed"], f"{r['seconds']:.0f} s", f"{r['cpu_seconds']:.0f} s",
+         f"{r['gigabytes']:.2f} GB")
+        for stem, r in records.items()
+    ]  # fmt: skip
+    took, cpu = (sum(r[what] for r in records.values()) for what in ("seconds", "cpu_seconds"))
+    most = max((r["gigabytes"] for r in records.values()), default=0)
+    rows.append(("**all**", "", f"{minutes(took)}", f"{minutes(cpu)}", f"{most:.2f} GB at most"))
+    return f"{table(HEAD, rows)}\n\n{table(('With', 'Version'), versions(records))}"
+
+
+def versions(records: dict[str, dict]) -> list[tuple[str, str]]:
+    """(package, versions) over all chapters: one version where `make chapters` ran them in one go."""
+    found: dict[str, set[str]] = {}
+    for record in records.values():
+        for name, number in [*record["versions"].items(), ("machine", record["machine"])]:
+            found.setdefault(name, set()).add(number)
+    return [(name, ", ".join(sorted(numbers))) for name, numbers in found.items()]
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+def table(head, rows) -> str:
+    cells = "\n".join("* - " + "\n  - ".join(row) for row in [head, *rows])
+    return f":::{{list-table}}\n:header-rows: 1\n\n{cells}\n:::"
+
+
+def setup(app) -> dict:
+    app.add_directive("chapter-status", ChapterStatus)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

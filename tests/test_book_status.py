@@ -1,0 +1,42 @@
+"""The status page of the built book shows every chapter once, in order, with what `make chapters` wrote."""
+
+import json
+import re
+
+import pytest
+from small_book import ROOT
+
+from _ext import claims, status
+
+PAGE = ROOT / "_build/html/chapters/status.html"
+RECORDS = json.loads((ROOT / "chapters/status.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    assert PAGE.exists(), "the book is not built: run `make html` first"
+    return PAGE.read_text(encoding="utf-8")
+
+
+def test_every_chapter_is_listed_in_the_order_of_the_book(page):
+    listed = [stem for stem in claims.in_order(ROOT / "_toc.yml") if stem in RECORDS]
+    body = page[page.index("<article") : page.index("</article")]
+    found = re.findall(r'<td><p><a[^>]*href="(\w+)\.html"', body)
+    assert found == listed
+    for record in RECORDS.values():
+        assert record["executed"] in body
+        assert f"{record['gigabytes']:.2f} GB" in body
+
+
+def test_the_versions_are_those_that_executed_the_chapters(page):
+    for name, versions in status.versions(RECORDS):
+        assert re.search(rf"<td><p>{name}</p></td>\s*<td><p>{versions}</p></td>", page)
+
+
+def test_versions_that_differ_between_chapters_are_all_told():
+    old, new = ({"versions": {"numpy": number}, "machine": "m"} for number in ("2.3.0", "2.4.0"))
+    assert status.versions({"a": new, "b": old}) == [("numpy", "2.3.0, 2.4.0"), ("machine", "m")]
+
+
+def test_minutes_are_told_with_seconds():
+    assert status.minutes(209.4) == "3 min 29 s"
