@@ -46,9 +46,9 @@ def axis(ax: Axes, study: Study, name: str) -> Axes:
             alpha=0.4,
         )
         words = f"the best lie at the {end} end:\na wider range may be better"
-        ax.text(
-            0.13 if low else 0.87, 0.9, words, transform=ax.transAxes, va="top", ha="left" if low else "right"
-        )
+        box = dict(facecolor="white", edgecolor="none", pad=1, alpha=0.85)  # it may lie on points
+        place = dict(va="top", ha="left" if low else "right", transform=ax.transAxes)
+        ax.text(0.13 if low else 0.87, 0.9, words, bbox=box, **place)
     return ax
 
 
