@@ -7,7 +7,8 @@ A caption of one's own. The alt text is the chapter's.
 ```
 ```{chapter-claims}
 ```
-The last one lists every verdict of every chapter in `_toc.yml`, in that order.
+The last one lists every verdict of every chapter in `_toc.yml`, in that order. In a sentence of a page in chapters/,
+{chapter-claim}`softmax-are-probabilities` is the verdict in a few words, linked to its place.
 """
 
 import base64
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import yaml
 from docutils import nodes
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from dlbook.claims import MIME, VERDICTS
 
@@ -66,6 +67,20 @@ class ChapterVerdict(FromChapter):
 
     def show(self, metadata: dict, data: dict) -> list[nodes.Node]:
         return [nodes.raw("", "".join(data["text/html"]), format="html")]
+
+
+class ChapterClaim(SphinxRole):
+    """The verdict on one claim, as a link to where it was reached."""
+
+    def run(self) -> tuple[list[nodes.Node], list]:
+        for path, _, data in outputs(Path(self.env.srcdir, "chapters")):
+            facts = data.get(MIME, {})
+            if facts.get("name") == self.text:
+                self.env.note_dependency(str(path))
+                link = f'<a class="reference internal" href="{path.stem}.html#claim-{self.text}">'
+                return [nodes.raw("", f"{link}{facts['verdict']}</a>", format="html")], []
+        told = self.inliner.reporter.error(f"no chapter has stored a verdict called {self.text!r}", line=self.lineno)
+        return [self.inliner.problematic(self.rawtext, self.rawtext, told)], [told]
 
 
 class ChapterFigure(FromChapter):
@@ -151,6 +166,7 @@ def plain(words: str) -> str:
 
 def setup(app) -> dict:
     app.add_directive("chapter-claims", ChapterClaims)
+    app.add_role("chapter-claim", ChapterClaim())
     app.connect("source-read", drop_data)
     app.add_directive("chapter-verdict", ChapterVerdict)
     app.add_directive("chapter-figure", ChapterFigure)
