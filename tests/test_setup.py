@@ -68,7 +68,7 @@ def versions(pins, where: dict[str, str]) -> dict[str, str]:
 def test_the_lock_satisfies_every_dependency_of_pyproject(project, pins, python, platform, machine):
     where = environment(python, platform, machine)
     locked = versions(pins, where)
-    extras = (project["optional-dependencies"][extra] for extra in ("cpu", "search", "book", "test"))
+    extras = (project["optional-dependencies"][extra] for extra in lock.EXTRAS)
     wanted = [Requirement(line) for group in (project["dependencies"], *extras) for line in group]
     unmet = [
         str(need)

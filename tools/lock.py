@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
 CONDA = ROOT / "environment.yml"
-EXTRAS = ["cpu", "search", "book", "test"]
+EXTRAS = ["cpu", "search", "export", "book", "test"]
 HEADER = """\
 # Every version that the tests passed with. Written by `make lock` from pyproject.toml.
 # CUDA packages are left out: a CUDA build of torch brings its own, a CPU build needs none.

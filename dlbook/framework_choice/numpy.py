@@ -10,12 +10,12 @@ def network(params):
 
 def loss_and_gradients(net, x, y):
     """The mean cross-entropy (nats) of x (batch, features), y (batch,), and its gradient in each parameter."""
-    inputs, logits = forward(net, x)
+    inputs, logits = _forward(net, x)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     one_hot = y[:, None] == np.arange(log_p.shape[1], like=y)
     loss = -(log_p * one_hot).sum() / len(y)
-    return loss, backward(net, inputs, (np.exp(log_p) - one_hot) / len(y))
+    return loss, _backward(net, inputs, (np.exp(log_p) - one_hot) / len(y))
 
 
 def sgd_step(net, lr, *, compiled=False):
@@ -32,7 +32,7 @@ def sgd_step(net, lr, *, compiled=False):
     return step
 
 
-def forward(net, x):
+def _forward(net, x):
     """The input of every layer, and the logits."""
     inputs = []
     for i in range(1, len(net) // 2 + 1):
@@ -42,7 +42,7 @@ def forward(net, x):
     return inputs, z
 
 
-def backward(net, inputs, dz):
+def _backward(net, inputs, dz):
     """From the gradient in the logits, dz (batch, classes), back to the gradient in each parameter."""
     grads = {}
     for i in range(len(inputs), 0, -1):
