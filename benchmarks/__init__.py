@@ -1,0 +1,1 @@
+"""Benchmarks: one script per question. See README.md beside this file."""
