@@ -6,6 +6,7 @@ The checks look at shapes only, never at values, and work on the shapes of every
 """
 
 from collections.abc import Sequence
+from functools import cache
 from numbers import Integral, Real
 from typing import Annotated, Any
 
@@ -83,7 +84,12 @@ def is_half(dtype: Any) -> bool:
 
 def dtype_name(dtype: Any) -> str:
     """The plain name of a dtype of any framework: "float32", "int64"."""
-    return getattr(dtype, "name", str(dtype)).rpartition(".")[2]
+    return _name(type(dtype), dtype)
+
+
+@cache  # a training step asks some twenty times; the type keeps dtypes of two libraries from being compared
+def _name(kind: type, dtype: Any) -> str:
+    return (getattr(dtype, "name", None) or str(dtype)).rpartition(".")[2]
 
 
 def fits(got: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
