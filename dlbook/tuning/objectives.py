@@ -88,7 +88,8 @@ class MLP:
       `batch_norm`, and `init_scale`, a factor on the first weights;
     * for training: `batch_size`, `label_smoothing`, `epochs` where there is no scheduler, and a `seed` of its own.
 
-    `every` is how many epochs lie between two points of the learning curve; None gives only the last. NumPy models
+    `every` is how many epochs lie between two points of the learning curve; None gives only the last. `data` may be
+    stacked, (K, n, features) and (K, n), which gives each of K models its own. NumPy models
     are trained `chunk` at a time, as many as the cache holds, and their results do not depend, to the last bit, on
     the models beside them.
     """
@@ -116,7 +117,7 @@ class MLP:
             resource = given["epochs"]
         elif "epochs" in config:
             raise ValueError("config must not have epochs where a scheduler decides about them: take it out")
-        mlp, rows = load("mlp", self.framework), len(self.data.x_train)
+        mlp, rows = load("mlp", self.framework), self.data.x_train.shape[-2]
         steps = -(-rows // (given["batch_size"] or rows))  # in an epoch
         x, y, *validation = (from_numpy(a, self.framework) for a in self.data[:4])
         params, running, memory, kind = self._first(given) if state is None else state
@@ -137,7 +138,7 @@ class MLP:
                 rng=_order(given["seed"], first, rows),
                 running=running,
                 state=memory,
-                validation=validation,
+                validation=validation if self.every or last == resource else None,
                 record_every=self.every and self.every * steps,
                 label_smoothing=given["label_smoothing"],
             )
