@@ -14,10 +14,10 @@ from dlbook.batch_norm import Running
 from dlbook.batch_norm.numpy import batch_norm_backward, batch_norm_test, batch_norm_train, precise_statistics
 from dlbook.frameworks import to_numpy
 from dlbook.mlp import Fit, Layer, Params, RunningStatistics, draws
-from dlbook.mlp.arguments import check_fit, check_inputs, check_running, layers
+from dlbook.mlp.arguments import check_fit, check_inputs, check_labels, check_running, layers
 from dlbook.mlp.records import history, is_recorded
 from dlbook.optimizers import Optimizer
-from dlbook.shapes import Batch, Labels, Logits
+from dlbook.shapes import Batch, Labels, Logits, is_half
 from dlbook.softmax.numpy import cross_entropy, cross_entropy_backward
 
 
@@ -83,12 +83,8 @@ def loss_and_gradients(
     raises, and ValueError for labels that do not fit.
     """
     check_inputs(params, x, y)
-    logits, running, cached = _forward(params, x, running, True, decay, eps)
-    y = _for_all(y, logits)
-    loss = cross_entropy(logits, y, reduction="none", label_smoothing=label_smoothing)
-    loss = array_namespace(x).mean(loss, axis=-1)
-    dz = cross_entropy_backward(logits, y, reduction="sum", label_smoothing=label_smoothing) / y.shape[-1]
-    return loss, _backward(params, cached, dz), running
+    check_labels(y, params[f"W{layers(params)}"].shape[-1])
+    return _loss_and_gradients(params, x, y, running, decay, eps, label_smoothing)
 
 
 @np.errstate(all="ignore")
@@ -125,14 +121,8 @@ def fit(
     state = optimizer.init(params) if state is None else state
     losses, records = [], []
     for step, rows in enumerate(draws.batches(x.shape[-2], batch_size, rng, steps), start=1):
-        loss, grads, running = loss_and_gradients(
-            params,
-            _take(x, rows, 2),
-            _take(y, rows, 1),
-            running,
-            decay=decay,
-            eps=eps,
-            label_smoothing=label_smoothing,
+        loss, grads, running = _loss_and_gradients(
+            params, _take(x, rows, 2), _take(y, rows, 1), running, decay, eps, label_smoothing
         )
         params, state = optimizer.step(params, grads, state)
         losses.append(to_numpy(loss))
@@ -175,6 +165,30 @@ def precise_running(params: Params, x: Batch, *, eps: float = 1e-5) -> RunningSt
         running[i] = precise_statistics([z])
         h = _relu(batch_norm_test(z, params[f"gamma{i}"], params[f"beta{i}"], running[i], eps=eps))
     return running
+
+
+def _loss_and_gradients(params, x, y, running, decay, eps, label_smoothing):
+    logits, running, cached = _forward(params, x, running, True, decay, eps)
+    loss, dz = _cross_entropy(logits, _for_all(y, logits), label_smoothing)
+    return array_namespace(x).mean(loss, axis=-1), _backward(params, cached, dz / y.shape[-1]), running
+
+
+def _cross_entropy(logits: Logits, y: Labels, label_smoothing: float) -> tuple[Any, Logits]:
+    """The loss of each row and its gradient in the logits: to the last bit those of `dlbook.softmax`.
+
+    There each is computed on its own; here the exponentials, most of the work of a small network, are shared.
+    """
+    if label_smoothing or is_half(logits.dtype):
+        options = {"label_smoothing": label_smoothing}
+        loss = cross_entropy(logits, y, reduction="none", **options)
+        return loss, cross_entropy_backward(logits, y, reduction="sum", **options)
+    xp, y = array_namespace(logits), array_namespace(logits).expand_dims(y, axis=-1)
+    shifted = logits - xp.max(logits, axis=-1, keepdims=True)
+    e = xp.exp(shifted)
+    total = xp.sum(e, axis=-1, keepdims=True)
+    right = y == xp.arange(logits.shape[-1], device=device(logits))
+    loss = xp.log(total) - xp.take_along_axis(shifted, y, axis=-1)
+    return xp.squeeze(loss, axis=-1), e / total - xp.astype(right, logits.dtype)
 
 
 def _forward(params, x, running, training, decay, eps):

@@ -13,11 +13,11 @@ from dlbook.batch_norm import Running
 from dlbook.batch_norm.torch import batch_norm_test, batch_norm_train, precise_statistics
 from dlbook.frameworks import from_numpy, to_numpy
 from dlbook.mlp import Fit, Layer, Params, RunningStatistics, draws
-from dlbook.mlp.arguments import check_fit, check_inputs, check_running, layers
+from dlbook.mlp.arguments import check_fit, check_inputs, check_labels, check_running, layers
 from dlbook.mlp.records import history, is_recorded
 from dlbook.optimizers import Optimizer
-from dlbook.shapes import Batch, Labels, Logits
-from dlbook.softmax.torch import cross_entropy
+from dlbook.shapes import Batch, Labels, Logits, is_half
+from dlbook.softmax.torch import cross_entropy, log_softmax
 
 
 def init(
@@ -98,12 +98,8 @@ def loss_and_gradients(
     carries a graph.
     """
     check_inputs(params, x, y)
-    leaves = {name: array.detach().requires_grad_() for name, array in params.items()}
-    with torch.enable_grad():
-        logits, running, _ = forward(leaves, x, running, training=True, decay=decay, eps=eps)
-        loss = _loss(logits, y, label_smoothing)
-        grads = torch.autograd.grad(loss.sum(), list(leaves.values()))
-    return loss.detach(), dict(zip(leaves, grads, strict=True)), running
+    check_labels(y, params[f"W{layers(params)}"].shape[-1])
+    return _loss_and_gradients(params, x, y, running, decay, eps, label_smoothing)
 
 
 def fit(
@@ -139,14 +135,8 @@ def fit(
     state = optimizer.init(params) if state is None else state
     losses, records = [], []
     for step, rows in enumerate(draws.batches(x.shape[-2], batch_size, rng, steps), start=1):
-        loss, grads, running = loss_and_gradients(
-            params,
-            _take(x, rows, 2),
-            _take(y, rows, 1),
-            running,
-            decay=decay,
-            eps=eps,
-            label_smoothing=label_smoothing,
+        loss, grads, running = _loss_and_gradients(
+            params, _take(x, rows, 2), _take(y, rows, 1), running, decay, eps, label_smoothing
         )
         params, state = optimizer.step(params, grads, state)
         losses.append(loss)
@@ -165,6 +155,7 @@ def evaluate(
     Accuracy is the share of rows whose largest logit is the right one; NaN logits are never right.
     """
     check_inputs(params, x, y)
+    check_labels(y, params[f"W{layers(params)}"].shape[-1])
     logits, _, _ = forward(params, x, running, eps=eps)
     right = (logits.argmax(dim=-1) == y) & ~logits.isnan().any(dim=-1)
     return _loss(logits, y), right.to(logits.dtype).mean(dim=-1)
@@ -188,11 +179,26 @@ def precise_running(params: Params, x: Batch, *, eps: float = 1e-5) -> RunningSt
     return running
 
 
+def _loss_and_gradients(params, x, y, running, decay, eps, label_smoothing):
+    leaves = {name: array.detach().requires_grad_() for name, array in params.items()}
+    with torch.enable_grad():
+        logits, running, _ = forward(leaves, x, running, training=True, decay=decay, eps=eps)
+        loss = _loss(logits, y, label_smoothing)
+        grads = torch.autograd.grad(loss.sum(), list(leaves.values()))
+    return loss.detach(), dict(zip(leaves, grads, strict=True)), running
+
+
 def _loss(logits: Logits, y: Labels, label_smoothing: float = 0.0) -> torch.Tensor:
-    """The mean loss of each model, with the labels shared where the models share the rows."""
-    return cross_entropy(
-        logits, y.expand(logits.shape[:-1]), reduction="none", label_smoothing=label_smoothing
-    ).mean(dim=-1)
+    """The mean loss of each model, with the labels shared where the models share the rows.
+
+    Plain labels only pick what `cross_entropy` would multiply by 1, and are not looked at: a GPU would have to wait.
+    """
+    y = y.expand(logits.shape[:-1])
+    if label_smoothing or is_half(logits.dtype):
+        loss = cross_entropy(logits, y, reduction="none", label_smoothing=label_smoothing)
+    else:
+        loss = -log_softmax(logits).gather(-1, y.long().unsqueeze(-1)).squeeze(-1)
+    return loss.mean(dim=-1)
 
 
 def _normalised(params: Params) -> list[int]:
