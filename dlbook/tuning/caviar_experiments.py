@@ -5,7 +5,9 @@ thousands of searches are compared, each is a *replay*: 243 configurations are t
 looks up in their learning curves what it would have seen.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +19,6 @@ from dlbook.mlp import numpy as mlp_numpy
 from dlbook.tuning import (
     MLP,
     PBT,
-    Job,
     Log,
     OneMinusLog,
     Population,
@@ -156,20 +157,52 @@ class Replayed(NamedTuple):
 def replay(scheduler: Any, curves: np.ndarray, every: int = 3) -> Replayed:
     """One search over the trials of `curves` (trials, points), with a point every `every` epochs."""
     state, last, paid = scheduler.start(len(curves)), {}, 0
-    while True:
-        job, state = state.ask()
-        if job is None:
-            break
-        loss = seen(curves, job, every)
-        state, paid = state.tell(job, loss), paid + job.resource - job.start
+    job, state = state.ask()
+    while job is not None:
+        loss, paid = seen(curves, job.trial, job.resource, every), paid + job.resource - job.start
         last[job.trial] = (-job.resource, loss, job.trial)
+        job, state = state.tell(job, loss).ask()
     _, loss, trial = min(last.values())
     return Replayed(trial, loss, paid)
 
 
-def seen(curves: np.ndarray, job: Job, every: int = 3) -> float:
-    """The loss at the end of `job`, from `curves` (trials, points) with a point every `every` epochs."""
-    return float(curves[job.trial, job.resource // every - 1])
+def reached(scheduler: Any, losses: Callable[[int, int], float], n: int) -> list[int]:
+    """How far each of `n` trials gets that run one after another; `losses(trial, resource)`."""
+    state, last = scheduler.start(n), [0] * n
+    job, state = state.ask()
+    while job is not None:
+        last[job.trial] = job.resource
+        job, state = state.tell(job, losses(job.trial, job.resource)).ask()
+    return last
+
+
+def optuna_reached(
+    losses: Callable[[int, int], float], n: int, rungs: Sequence[int] = (1, 3, 9)
+) -> list[int]:
+    """How far Optuna's pruner of successive halving lets each trial get; `losses(trial, resource)`."""
+    with warnings.catch_warnings():  # of tqdm's, in a notebook without widgets
+        warnings.simplefilter("ignore")
+        import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    pruner = optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=rungs[0], reduction_factor=rungs[1] // rungs[0]
+    )
+    study, last = optuna.create_study(pruner=pruner), []
+    for number in range(n):
+        trial = study.ask()
+        for resource in rungs:
+            trial.report(losses(number, resource), resource)
+            if trial.should_prune():
+                break
+        study.tell(trial, losses(number, resource))
+        last.append(resource)
+    return last
+
+
+def seen(curves: np.ndarray, trial: int, resource: int, every: int = 3) -> float:
+    """The loss of `trial` after `resource` epochs, from `curves` (trials, points) with a point every `every`."""
+    return float(curves[trial, resource // every - 1])
 
 
 def affordable(epochs: int, scheduler: SuccessiveHalving = HALVING) -> int:
@@ -247,7 +280,7 @@ class Spent(NamedTuple):
     halving: np.ndarray  # (budgets, replays)
 
 
-def spent(study: Study, *, replays: int = 200, pandas: int = 81) -> Spent:
+def spent(study: Study, *, replays: int = 100, pandas: int = 81) -> Spent:
     """Look after one model, train several in full, or halve: each of `BUDGETS` in as many epochs.
 
     Replay r draws its own order of the trials of `study`. The single models start from its first `pandas`
@@ -293,11 +326,12 @@ def budget(workers: int, hours: float, per_run: float, scheduler: SuccessiveHalv
 
 
 def timeline(
-    scheduler: Any, losses: Callable[[Job], float], n: int, workers: int, speed: Callable[[int], float]
+    scheduler: Any, losses: Callable[[int, int], float], n: int, workers: int, speed: Callable[[int], float]
 ) -> list:
-    """When which worker trains what: a list of (worker, begin, end, job). `speed(trial)` is its time per epoch.
+    """When which worker trains what: a list of (worker, begin, end, job).
 
-    A worker that finds no job waits for the next result.
+    `losses(trial, resource)` is what a job reports, `speed(trial)` how long an epoch of the trial takes. A worker
+    that finds no job waits for the next result.
     """
     state, free, out, done, now = scheduler.start(n), list(range(workers)), [], [], 0.0
     while True:
@@ -311,7 +345,7 @@ def timeline(
             return done
         now, worker, begin, job = out.pop(out.index(min(out, key=lambda one: one[:2])))
         done.append((worker, begin, now, job))
-        free, state = sorted([*free, worker]), state.tell(job, losses(job))
+        free, state = sorted([*free, worker]), state.tell(job, losses(job.trial, job.resource))
 
 
 def busy(jobs: Sequence[tuple], workers: int) -> float:
@@ -548,9 +582,8 @@ def forgetting(objective: MLP) -> Callable:
     return one
 
 
-def on_few(objective: MLP, rows: int) -> MLP:
-    """The same objective, judged by the first `rows` rows of its validation part."""
-    part = objective.data
-    return MLP(
-        part._replace(x_val=part.x_val[:rows], y_val=part.y_val[:rows]), hidden=16, seed=objective.seed
-    )
+def on_few(seed: int, rows: int) -> MLP:
+    """The reader, judged by the first `rows` images of its validation part."""
+    whole = reader(seed, every=None)
+    part = whole.data._replace(x_val=whole.data.x_val[:rows], y_val=whole.data.y_val[:rows])
+    return replace(whole, data=part)
