@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import subprocess
 import sys
 import types
 import warnings
@@ -344,3 +345,18 @@ def test_without_optuna_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r'optuna is not installed: try `pip install "dlbook\[search\]"`'):
         study(1.0).to_optuna()
+
+
+def test_importing_optuna_says_nothing_in_a_notebook_without_widgets():
+    pytest.importorskip("optuna")
+    script = """
+import sys, types
+sys.modules |= {"ipykernel.zmqshell": types.ModuleType("kernel"), "ipywidgets": None}
+import IPython
+IPython.get_ipython = object
+from dlbook.tuning import optuna_study
+optuna_study.load()
+assert "tqdm.autonotebook" in sys.modules
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")

@@ -69,14 +69,16 @@ class Vectorised:
         self._chunk = getattr(objective, "chunk", None)
 
     def start(self, job: Job, config: Mapping[str, Any], state: Any) -> None:
-        self._given.append((job, config, state))
+        kind = job.start, job.resource, [config[name] for name in self._apart if name in config]
+        self._given.append((kind, job, config, state))
 
     def finish(self) -> Finished:
         """Train the batch of the job that has waited longest."""
-        alike = [self._kind(*one) == self._kind(*self._given[0]) for one in self._given]
-        batch = [one for one, same in zip(self._given, alike, strict=True) if same][: self._chunk]
-        jobs, configs, states = zip(*batch, strict=True)
-        self._given = [one for one in self._given if one[0] not in jobs]
+        first = self._given[0][0]
+        batch = [k for k, one in enumerate(self._given) if one[0] == first][: self._chunk]
+        _, jobs, configs, states = zip(*(self._given[k] for k in batch), strict=True)
+        taken = set(batch)
+        self._given = [one for k, one in enumerate(self._given) if k not in taken]
         config = gather(configs, self._space, self._apart)
         state, began = None if states[0] is None else stack(states), perf_counter()
         results = rows(train(self._objective, jobs[0], config, state), len(jobs))
@@ -85,9 +87,6 @@ class Vectorised:
 
     def close(self) -> None:
         """Nothing goes on once this process does something else."""
-
-    def _kind(self, job: Job, config: Mapping[str, Any], state: Any) -> tuple:
-        return job.start, job.resource, [config[name] for name in self._apart if name in config]
 
 
 class Processes:
@@ -104,7 +103,7 @@ class Processes:
             raise TypeError(f"objective cannot be sent to other processes ({error}): {IMPORTABLE}") from None
         self.room, self._idle, self._busy, self._errors = workers, [], {}, []
         context = multiprocessing.get_context("spawn")
-        with _one_thread():
+        with one_thread():
             for _ in range(workers):
                 ours, theirs = context.Pipe()
                 process = context.Process(target=_work, args=(theirs, pickled), daemon=True)
@@ -217,7 +216,7 @@ def _work(pipe: Connection, pickled: bytes) -> None:
                 answer = timed(objective, job, config, state)
                 pickle.dumps(answer)
             except Exception as error:
-                answer = _portable(error)
+                answer = portable(error)
             pipe.send(answer)
 
 
@@ -228,7 +227,7 @@ def _loaded(pickled: bytes) -> Callable:
         raise TypeError(f"objective cannot be imported by a worker process ({error}): {IMPORTABLE}") from None
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """The exception, or one that says the same and can be sent, with its traceback in words."""
     words = "".join(traceback.format_exception(error))
     try:
@@ -252,7 +251,7 @@ def _answer(pipe: Connection, process: Any, job: Job, config: Mapping[str, Any])
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Processes started in here use one thread each, where the environment does not say how many."""
     new = [name for name in THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(new, "1"))

@@ -203,16 +203,24 @@ class MLP:
     def _first(self, given: Mapping[str, Any]) -> State:
         """The state before any training."""
         sizes, batch_norm, _ = kind = self._kind(given)
+        seed, models = given["seed"], given["models"]
+        several = models if np.ndim(seed) else None  # one seed draws once for all
         params = load("mlp", self.framework).init(
             sizes,
-            _generators(given["seed"], 0, given["models"]),
-            models=given["models"],
+            _generators(seed, 0, several),
+            models=several,
             batch_norm=batch_norm,
             scale=given.get("init_scale", 1.0),
             dtype=self.data.x_train.dtype,
         )
-        params = {name: from_numpy(to_numpy(w), self.framework) for name, w in params.items()}
-        return State(params, None, None, kind)
+        return State({name: self._for_all(w, models) for name, w in params.items()}, None, None, kind)
+
+    def _for_all(self, w: Any, models: int | None) -> Any:
+        """Weights (in, out) or (K, in, out) where new arrays live, with a row for each of several models."""
+        w = to_numpy(w)
+        if models is not None:
+            w = np.ascontiguousarray(np.broadcast_to(w, (models, *w.shape[-2:])))
+        return from_numpy(w, self.framework)
 
     def _optimizer(self, given: Mapping[str, Any], epoch: int) -> Optimizer:
         """The optimiser of one epoch, or of all where the learning rate stays."""

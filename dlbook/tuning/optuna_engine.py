@@ -27,7 +27,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import count
+from itertools import count, islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from threading import Event, Thread
@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from dlbook.tuning import store as stores
-from dlbook.tuning.engines import IMPORTABLE, _one_thread, _portable, timed
+from dlbook.tuning.engines import IMPORTABLE, one_thread, portable, timed
 from dlbook.tuning.optuna_study import distributions, load, params
 from dlbook.tuning.progress import progress
 from dlbook.tuning.ranking import feasible
@@ -83,11 +83,12 @@ def work(
         if len(found.done) == plan.n:
             break
         board.mend(found)
-        ready = [k for k in found.free if plan.needs(Job(k, None)) <= found.whole]
+        whole = found.whole
+        ready = list(islice((k for k in found.free if plan.needs(Job(k, None)) <= whole), spread))
         if not ready:
             time.sleep(POLL)
             continue
-        trial = any_of.choice(ready[:spread])
+        trial = any_of.choice(ready)
         config = plan.config(Job(trial, None), found.losses)
         number = board.claim(trial, config)
         if number is None:
@@ -515,7 +516,7 @@ def _watch(
     except Exception as error:
         raise TypeError(f"objective cannot be sent to other processes ({error}): {IMPORTABLE}") from None
     context, busy, codes = multiprocessing.get_context("spawn"), {}, []
-    with _one_thread():
+    with one_thread():
         for _ in range(workers):
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(target=_worker, args=(theirs, pickled, store), daemon=True)
@@ -559,7 +560,7 @@ def _worker(pipe: Connection, pickled: bytes, store: str | Path) -> None:
             board.begin(plan)
             work(plan, board, wanted=multiprocessing.parent_process().is_alive)
     except Exception as error:
-        pipe.send(_portable(error))
+        pipe.send(portable(error))
 
 
 def _is_done(one: Any) -> bool:

@@ -1,6 +1,9 @@
 """Our spaces and studies in the words of Optuna, which is imported only when something of this is called."""
 
+import sys
+import warnings
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from dlbook.tuning.ranking import feasible
@@ -14,6 +17,10 @@ PLAIN = (type(None), bool, int, float, str)  # what Optuna takes as a choice
 def load() -> Any:
     """The package `optuna`; ImportError with the command that helps."""
     try:
+        if "optuna" not in sys.modules:
+            with warnings.catch_warnings():  # its progress bar has a word about notebooks without widgets
+                warnings.filterwarnings("ignore", message="IProgress not found")
+                import_module("optuna")
         import optuna
     except ImportError:
         raise ImportError('optuna is not installed: try `pip install "dlbook[search]"`') from None
