@@ -11,7 +11,7 @@ EMPTY = -1  # stands for a place that nobody takes, so that rows of different le
 
 def survivors(function: Callable) -> None:
     """Exercise 1: `function(losses, eta)` is who goes on from a rung, the best first."""
-    plain = np.array([0.9, 0.2, 0.8, 0.5, 0.7, 0.3, 0.6])
+    plain = np.array([0.9, 0.3, 0.8, 0.5, 0.7, 0.2, 0.6])
     diverged, few = np.array([0.9, np.nan, 0.2, np.inf, 0.5, 0.4, 0.3]), np.array([0.4, 0.1])
     hopeless = np.array([np.nan, np.nan, 0.3, np.nan, np.nan, np.nan])
     for losses, eta in ((plain, 3), (diverged, 3), (few, 3), (hopeless, 2)):
@@ -21,12 +21,12 @@ def survivors(function: Callable) -> None:
             return
         order = [k for k in np.argsort(losses) if np.isfinite(losses[k])]
         count, size = max(len(losses) // eta, 1), len(losses)
-        low_first = np.argsort(np.nan_to_num(losses, nan=-np.inf, posinf=-np.inf))
+        nan_first = np.argsort(np.where(np.isnan(losses), -np.inf, losses), kind="stable")
         mistakes = {
             "you kept the worst: a small loss is good": _row(order[::-1][:count], size),
             "you rounded up: a rung of m trials promotes m // eta": _row(order[: -(-size // eta)], size),
             "nobody goes on: keep at least one": _row([], size),
-            "a trial that diverged goes on: NaN is not small": _row(low_first[:count], size),
+            "a trial that diverged goes on: NaN is not small": _row(nan_first[:count], size),
             "places that nobody deserves stay empty: you promoted a diverged trial to fill them": _row(
                 np.argsort(losses)[:count], size
             ),
@@ -58,13 +58,13 @@ def promotable(function: Callable) -> None:
         free_first = [k for k in order if not promoted[k]]
         mistakes = {
             "that trial has been promoted already": order[0],
+            "you rounded up: the best m // eta of m may go": (
+                next((k for k in order[: -(-m // 3)] if not promoted[k]), EMPTY)
+            ),
             "a place among the best 1/eta counts those who have gone: you looked for the best of the others": (
                 free[losses[free].argmin()]
             ),
             "you promoted the worst of those who may go: the best goes first": top[-1] if top else EMPTY,
-            "you rounded up: the best m // eta of m may go": (
-                next((k for k in order[: -(-m // 3)] if not promoted[k]), EMPTY)
-            ),
             "somebody may go: a trial among the best m // eta that has not been promoted": EMPTY,
             "that trial is not among the best m // eta": free_first[-1],
         }

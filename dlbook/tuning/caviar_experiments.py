@@ -109,22 +109,42 @@ def babysit(
     """
     rate, k = np.array(rates, float), len(rates)
     fixed = others if seeds is None else others | {"seed": seeds}
-    states, before, rows = None, np.full(k, np.inf), []
+    states, before, taken, rows = [None] * k, np.full(k, np.inf), np.zeros(k, int), []
     for day in range(days):
-        config = population(lr=rate, **fixed)
-        state = None if states is None else stack(states)
-        loss, state, *_ = objective(config, state, day * epochs, (day + 1) * epochs)
-        loss, now = np.nan_to_num(np.ravel(loss).astype(float), nan=np.inf), split(state, k)
+        config = {"lr": rate, **{name: np.array(values) for name, values in fixed.items()}}
+        loss, now = a_day(objective, config, states, taken, day * epochs, (day + 1) * epochs)
         good = (loss < before) | alone
-        states = (
-            now
-            if states is None
-            else [new if ok else old for new, old, ok in zip(now, states, good, strict=True)]
-        )
+        states = [new if ok else old for new, old, ok in zip(now, states, good, strict=True)]
         rows.append((rate, loss, good))
-        before, rate = np.minimum(before, loss), rate if alone else np.where(good, RAISE, LOWER) * rate
+        before, taken = np.minimum(before, loss), taken + good
+        rate = rate if alone else np.where(good, RAISE, LOWER) * rate
     rates_, losses, kept = map(np.array, zip(*rows, strict=True))
     return Diaries(rates_, losses, kept, np.minimum.accumulate(capped(losses)))
+
+
+def a_day(
+    objective: MLP,
+    config: Mapping[str, np.ndarray],
+    states: Sequence,
+    taken: np.ndarray,
+    begin: int,
+    end: int,
+) -> tuple[np.ndarray, list]:
+    """Train K models from epoch `begin` to `end`: losses, infinite for NaN, and states.
+
+    Those that were `taken` equally far by the days that counted are one array: Adam counts its steps, and whoever
+    goes back to yesterday's weights goes back to yesterday's count.
+    """
+    losses, found = np.full(len(states), np.inf), [None] * len(states)
+    for far in np.unique(taken):
+        rows = np.flatnonzero(taken == far)
+        part = population(**{name: values[rows] for name, values in config.items()})
+        state = stack([states[k] for k in rows]) if far else None
+        loss, state, *_ = objective(part, state, begin, end)
+        losses[rows] = np.nan_to_num(np.ravel(loss).astype(float), nan=np.inf)
+        for k, one in zip(rows, split(state, len(rows)), strict=True):
+            found[k] = one
+    return losses, found
 
 
 def again(objective: MLP, rates: Sequence[float], seeds: Sequence[int], *, epochs: int = 3) -> np.ndarray:
