@@ -5,9 +5,11 @@ which every way of running takes its turn, so that a busy moment of the machine 
 """
 
 import importlib.util
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from importlib import resources
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -102,6 +104,30 @@ def ratios(point: Point, reference: str) -> dict[str, np.ndarray]:
     """Each way's time over that of `reference` in the same round: one number a round."""
     base = np.array(point.seconds[reference])
     return {name: np.array(values) / base for name, values in point.seconds.items()}
+
+
+def stored(device: str = "cuda") -> tuple[dict, list[Point], list[Point]]:
+    """What benchmarks/overhead.py measured on a machine with a GPU: about it, points over width, points over batch.
+
+    Where a width was measured twice, for the eager and then for the compiled ways, the two are one point.
+    """
+    file = resources.files("dlbook.framework_choice") / f"overhead_{device}.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    widths, batches = (merged([Point(**point) for point in content[kind]]) for kind in ("widths", "batches"))
+    return (
+        {name: value for name, value in content.items() if name not in ("widths", "batches")},
+        widths,
+        batches,
+    )
+
+
+def merged(points: Sequence[Point]) -> list[Point]:
+    """One point for each width and batch, in order; where a way was measured twice the first time counts."""
+    found: dict[tuple[int, int], Point] = {}
+    for point in points:
+        old = found.get(point[:2], Point(*point[:2], {}, {}))
+        found[point[:2]] = Point(*point[:2], point.seconds | old.seconds, point.first | old.first)
+    return [found[place] for place in sorted(found)]
 
 
 def nothing() -> None:
