@@ -4,6 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from dlbook import interactive
 from tools import chapters
 from tools.normalise import COLAB, METADATA, normalise, text
 from tools.rules import problems
@@ -85,6 +86,11 @@ def bad_figure(name="cell", **changes):
     return code("draw()", image(), name=name, mystnb={**FIGURE, **changes})
 
 
+def slider_cell(figure, name="cell"):
+    shown = new_output("execute_result", data=interactive.learning_rate("rate")._repr_mimebundle_())
+    return code("slide()", shown, name=name, mystnb={"figure": figure})
+
+
 CASES = {
     "writes to stderr": [code("f()", printed("careful", name="stderr"))],
     "ends in ';'": [code("plot(x);")],
@@ -103,6 +109,13 @@ CASES = {
         bad_figure(),
         new_markdown_cell("And"),
         bad_figure(name="two"),
+    ],
+    "its slider lacks a caption": [slider_cell({"name": "fig-softmax-move"})],
+    "its slider is called 'move'": [slider_cell({"caption": "It moves.", "name": "move"})],
+    "two figures are called 'fig-softmax-move'": [
+        slider_cell({"caption": "It moves.", "name": "fig-softmax-move"}),
+        new_markdown_cell("And"),
+        slider_cell({"caption": "So does this.", "name": "fig-softmax-move"}, name="two"),
     ],
     "tag it raises-exception": [code("f()", new_output("error", ename="E", evalue="", traceback=[]))],
     "skip-execution is unknown": [code("f()", tags=["skip-execution"])],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tools.normalise import COLAB, COLAB_ID, COLAB_TAGS
 
+SLIDER = '<div class="dlbook-slider"'
 FRAMEWORK_TAGS = {"numpy", "tensorflow", "torch"}
 HIDDEN_TAGS = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 UNCOMPARED_TAGS = {"nbval-skip", "nbval-ignore-output"}
@@ -70,6 +71,11 @@ def figures(notebook) -> list[tuple]:
         (cell, sum("image/png" in o.get("data", {}) for o in cell.outputs)) for cell in code_cells(notebook)
     ]
     return [(cell, count) for cell, count in counts if count]
+
+
+def sliders(notebook) -> list:
+    """The cells that show a slider of `dlbook.interactive`."""
+    return [cell for cell in code_cells(notebook) if any(SLIDER in output_text(o) for o in cell.outputs)]
 
 
 def output_text(output) -> str:
@@ -185,8 +191,20 @@ def figures_have_words(notebook, stem: str) -> Iterator[str]:
 
 
 @rule
+def sliders_have_captions(notebook, stem: str) -> Iterator[str]:
+    prefix = f"fig-{stem.replace('_', '-')}-"
+    for cell in sliders(notebook):
+        figure = cell.metadata.get("mystnb", {}).get("figure", {})
+        if not str(figure.get("caption", "")).strip():
+            yield f"cell {cell.id}: its slider lacks a caption: metadata mystnb.figure.caption"
+        if not re.fullmatch(rf"{prefix}[a-z0-9-]+", str(figure.get("name", ""))):
+            yield f"cell {cell.id}: its slider is called {figure.get('name')!r}; begin with '{prefix}'"
+
+
+@rule
 def figure_names_differ(notebook, stem: str) -> Iterator[str]:
-    names = [cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell, _ in figures(notebook)]
+    drawn = [*(cell for cell, _ in figures(notebook)), *sliders(notebook)]
+    names = [cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell in drawn]
     for name in sorted({name for name in names if name and names.count(name) > 1}):
         yield f"two figures are called {name!r}"
 

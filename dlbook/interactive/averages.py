@@ -47,7 +47,7 @@ def running_average(
     d_control = Control("Decay d", tuple(decays), start[0])
     t_control = Control("Batches so far t", tuple(steps), start[1])
 
-    plot = Plot((0, last), (0, 6), (26, 22, 306, 180))
+    plot = Plot((0, last), (0, 6), (26, 22, 300, 180))
     before = varies(lambda t: px(plot.across(t) + 2), t_control)
     looks = (
         (dotted("currentColor", 3, stroke_opacity=0.55), "mean of a batch"),
@@ -71,7 +71,7 @@ def running_average(
         key(190, 138, looks),
     )  # fmt: skip
 
-    memory, whole = Plot((0, last), (0, 1), (26, 22, 306, 60)), Plot((0, 1), (0, 1), (26, 138, 306, 16))
+    memory, whole = Plot((0, last), (0, 1), (26, 22, 300, 60)), Plot((0, 1), (0, 1), (26, 138, 300, 16))
     shape = path(varies(lambda d: _memory(memory, d, last), d_control), fill=ORANGE, fill_opacity=0.75)
     weight = svg(
         340, 188, "The weight of each batch in the running average, and the weight that its start keeps",

@@ -45,7 +45,7 @@ def learning_rate(name: str, *, rates: Sequence[float] = RATES, start: int = 5, 
     rate = Control("Learning rate α", tuple(rates), start)
     paths = {value: descend(value, steps) for value in rates}
 
-    bowl = Plot((-1, 11), (-2, 36), (26, 22, 288, 150))
+    bowl = Plot((-1, 11), (-2, 36), (26, 22, 280, 150))
     w = np.linspace(-1, 11, 61)
     left = svg(
         320, 206, "The parabola of the cost with the path of gradient descent from w = 0",
@@ -57,7 +57,7 @@ def learning_rate(name: str, *, rates: Sequence[float] = RATES, start: int = 5, 
         ),
     )  # fmt: skip
 
-    time = Plot((0, steps), (-1, 11), (26, 22, 288, 150))
+    time = Plot((0, steps), (-1, 11), (26, 22, 280, 150))
     count = np.arange(steps + 1)
     right = svg(
         320, 206, f"w against {steps} steps, with a line at its goal of 5",

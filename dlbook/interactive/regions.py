@@ -119,7 +119,7 @@ def rays(W: np.ndarray) -> np.ndarray:
 
 
 def _map(W, b, x, y, point, T: Control) -> Element:
-    plot = Plot((-REACH, REACH), (-REACH, REACH), (26, 8, 286, 286))
+    plot = Plot((-REACH, REACH), (-REACH, REACH), (26, 22, 286, 286))
     flip = np.array([1, -1]) * plot.box[2] / (2 * REACH)  # from the axes to pixels, which count downwards
     centre = tie(W, b)
     middle = f"translate({px(plot.across(centre[0]))} {px(plot.down(centre[1]))})"
@@ -130,8 +130,8 @@ def _map(W, b, x, y, point, T: Control) -> Element:
     ]
     borders = "".join(f"M0 0L{px(a)} {px(b)}" for a, b in 4 * REACH * rays(W) * flip)
     return svg(
-        320, 326, "Points of three classes in the plane, coloured by the class that wins and by how probable it is",
-        plot.axes({-4: "−4", 0: "0", 4: "4"}, {-4: "−4", 0: "0", 4: "4"}, xlabel="feature 1"),
+        320, 340, "Points of three classes in the plane, coloured by the class that wins and by how probable it is",
+        plot.axes({-4: "−4", 0: "0", 4: "4"}, {-4: "−4", 0: "0", 4: "4"}, xlabel="feature 1", ylabel="feature 2"),
         plot.inside(
             tag("g", *shades, transform=varies(lambda value: f"{middle} scale({value:g})", T)),
             path(borders, transform=middle, **stroke("currentColor", 1.5)),

@@ -54,16 +54,16 @@ def sampling(
             " expected)",
         ]
 
-    rows = [_row(scale, top_edge, decades, drawn, low, seed) for scale, top_edge in ((Linear, 26), (Log, 92))]
-    plot = Plot((10.0 ** decades[0], 1), (0, 1), (14, 26, 312, 112), log=True)
+    rows = [_row(scale, top_edge, decades, drawn, low, seed) for scale, top_edge in ((Linear, 8), (Log, 74))]
+    plot = Plot((10.0 ** decades[0], 1), (0, 1), (14, 8, 312, 112), log=True)
     ticks = {10.0**e: _power(e) for e in (*decades, 0)}
     panel = svg(
-        340, 178, f"Two rows of {n} draws on a logarithmic axis, on a linear scale and on a log scale, with their "
+        340, 160, f"Two rows of {n} draws on a logarithmic axis, on a linear scale and on a log scale, with their "
         "number in each power of ten",
         plot.inside(_range(plot, low)),
         *rows,
         plot.axes(ticks, {}, xlabel="learning rate"),
-        style="--most:32rem",
+        style="--most:28rem",
     )  # fmt: skip
     readout = [
         f"Of {n} draws, between 0.1 and 1: linear scale ",
@@ -216,8 +216,8 @@ def _square(
     title, points, nearest, colour, place: Control, weight: Control, size: Control, height: float
 ) -> Element:
     """The plane of two knobs: loss as rings around the optimum, the trials, the nearest of them, shadows below."""
-    plot = Plot((0, 1), (0, 1), (8, 20, 150, 150))
-    shadows = Plot((0, 1), (0, 1), (8, 172, 150, 12))
+    plot = Plot((0, 1), (0, 1), (18, 20, 150, 150))
+    shadows = Plot((0, 1), (0, 1), (18, 172, 150, 12))
     across = varies(lambda a: px(plot.across(a)), place)
     tall = {
         r: varies(lambda s, r=r: px(min(plot.across(r) / max(s, 1e-6), 9000)), weight)
@@ -236,9 +236,9 @@ def _square(
         for i in (0, 1)
     ]
     return svg(
-        166, 214, f"The trials of a search ({title}) around the optimum in the plane of two knobs, and "
+        178, 206, f"The trials of a search ({title}) around the optimum in the plane of two knobs, and "
         "below it their values of the first knob",
-        words(8, 12, title, "start", style="font-weight:700"),
+        words(18, 12, title, "start", style="font-weight:700"),
         plot.inside(
             *rings,
             path(varies(lambda m: plot.dots(*points[m].T), size), **dotted(colour, 6)),
@@ -246,10 +246,11 @@ def _square(
             tag("g", path("M-5 0h10M0-5v10", **stroke("currentColor", 1.5)),
                 transform=varies(lambda a: f"translate({px(plot.across(a))} {px(plot.down(height))})", place)),
         ),
-        path("M8 20h150v150h-150z", **stroke("currentColor", 1, stroke_opacity=0.5)),
+        path("M18 20h150v150h-150z", **stroke("currentColor", 1, stroke_opacity=0.5)),
         shadows.inside(
             path(shadow, **stroke(colour, 1.5))
         ),
-        words(83, 199, "knob 1", style="font-size:11px"),
+        words(93, 199, "knob 1"),
+        words(-95, 12, "knob 2", transform="rotate(-90)"),
         style="--least:8.5rem;--most:17rem",
     )  # fmt: skip
