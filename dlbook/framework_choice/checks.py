@@ -75,10 +75,8 @@ def sensitive(function: Callable) -> None:
         "B": {"speed": 3, "ease": 4, "open": 3},
         "C": {"speed": 1, "ease": 4.5, "open": 3},
     }
-    cases = (
-        {"speed": 3, "ease": 2, "open": 1},
-        {"speed": 2, "ease": 3, "open": 9},
-        {"speed": 9, "ease": 1, "open": 1},
+    cases = tuple(
+        dict(zip(("speed", "ease", "open"), w, strict=True)) for w in ((3, 2, 1), (4, 5, 1), (9, 1, 1))
     )
     asked = [attempt(function, scores, weights) for weights in cases]
     if any(got is None for got in asked):

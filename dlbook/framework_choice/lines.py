@@ -26,11 +26,11 @@ def count(code: str | Callable | ModuleType) -> int:
     """
     text = code if isinstance(code, str) else inspect.getsource(code)
     text = textwrap.dedent(text)
-    spoken = set()
+    free, spoken = docstring_lines(text), set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type not in SILENT:
             spoken |= set(range(token.start[0], token.end[0] + 1))
-    return len(spoken - docstring_lines(text))
+    return len(spoken - free)
 
 
 def docstring_lines(text: str) -> set[int]:
