@@ -511,28 +511,34 @@ def test_each_mistake_with_the_direction_is_named(function, sentence, capsys):
 
 
 def last_cell():
+    """The source of the last code cell, and what the page shows below it."""
     cells = json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]
-    return "".join([cell for cell in cells if cell["cell_type"] == "code"][-1]["source"])
+    cell = [cell for cell in cells if cell["cell_type"] == "code"][-1]
+    return "".join(cell["source"]), "".join(cell["outputs"][0]["text"])
 
 
-TABLE = "\n    import json, pathlib\n    pathlib.Path(OUT).write_text(json.dumps(study.table))\n"
+TABLE = """
+    import json, os, pathlib
+    pathlib.Path(os.environ["TABLE"]).write_text(json.dumps(study.table))
+"""
 
 
-def program(tmp_path, name, engine, store, workers=""):
+def write(path, engine, store):
     """The last cell as a file, with only the two arguments changed, that also writes its table."""
-    cell = last_cell()
-    assert cell.count('engine="local", store=None') == 1
-    cell = cell.replace('engine="local", store=None', f'engine="{engine}", store={store!r}')
-    path = tmp_path / f"{name}.py"
-    path.write_text(cell + TABLE.replace("OUT", repr(f"{name}.json")), encoding="utf-8")
-    return path
+    source, _ = last_cell()
+    assert source.count('engine="local", store=None') == 1
+    changed = source.replace('engine="local", store=None', f'engine="{engine}", store={store!r}')
+    path.write_text(changed + TABLE, encoding="utf-8")
 
 
-def start(path, *command):
-    words = [sys.executable, *(command or (path.name,))]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
+def start(folder, *words, table="none.json"):
     return subprocess.Popen(
-        words, cwd=path.parent, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, *words],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TABLE": table},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
@@ -542,37 +548,35 @@ def output(process):
     return said
 
 
-def table(path):
-    return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-
-
-def test_the_last_cell_is_the_same_search_in_this_process_as_one_array_and_on_a_journal(tmp_path):
+@pytest.fixture(scope="module")
+def searches(tmp_path_factory):
+    """The last cell in one process, as one array, and twice at once on a journal: folder, outputs, tables."""
     pytest.importorskip("optuna")
-    here = program(tmp_path, "my_search", "local", None)
-    output(start(here))
-    shoal = program(tmp_path, "shoal", "vectorised", None)
-    alpha = program(tmp_path, "alpha", "optuna", "digits.journal")
-    beta = program(tmp_path, "beta", "optuna", "digits.journal")
-    workers = [start(path) for path in (shoal, alpha, beta)]
-    printed = [output(one) for one in workers]
-    rows = table(here)
-    assert len(rows) == 16
-    assert table(shoal) == table(alpha) == table(beta) == rows
-    assert len(set(printed)) == 1
+    folder = tmp_path_factory.mktemp("searches")
+    write(folder / "here.py", "local", None)
+    write(folder / "shoal.py", "vectorised", None)
+    write(folder / "my_search.py", "optuna", "digits.journal")
+    names = {"here": "here.py", "shoal": "shoal.py", "alpha": "my_search.py", "beta": "my_search.py"}
+    started = {name: start(folder, file, table=f"{name}.json") for name, file in names.items()}
+    printed = {name: output(one) for name, one in started.items()}
+    tables = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names}
+    return folder, printed, tables
 
 
-def test_a_worker_finds_the_objective_of_the_last_cell_by_its_name(tmp_path):
-    pytest.importorskip("optuna")
-    path = program(tmp_path, "my_search", "optuna", "digits.journal")
-    output(start(path))
-    words = ("-m", "dlbook.tuning", "worker", "--storage", "digits.journal", "my_search:objective")
-    assert "All 16 trials are done, 0 of them here." in output(start(path, *words))
+def test_the_last_cell_has_one_table_on_every_engine(searches):
+    _, _, tables = searches
+    assert [row["trial"] for row in tables["here"]] == list(range(16))
+    assert tables["here"] == tables["shoal"] == tables["alpha"] == tables["beta"]
 
 
-def test_the_last_cell_shows_what_the_page_shows(tmp_path):
-    cells = json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]
-    stored = "".join([cell for cell in cells if cell["cell_type"] == "code"][-1]["outputs"][0]["text"])
-    assert output(start(program(tmp_path, "my_search", "local", None))) == stored
+def test_the_last_cell_prints_what_the_page_shows(searches):
+    _, printed, _ = searches
+    assert set(printed.values()) == {last_cell()[1]}
+
+
+def test_a_worker_finds_the_objective_of_the_last_cell_by_its_name(searches):
+    words = "-m", "dlbook.tuning", "worker", "--storage", "digits.journal", "my_search:objective"
+    assert "All 16 trials are done, 0 of them here." in output(start(searches[0], *words))
 
 
 def test_both_pages_link_to_each_other():
