@@ -6,6 +6,7 @@ filled stays None, is printed as "not reported", and costs points: what is missi
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from math import ceil, log10
 from typing import NamedTuple
 
@@ -76,70 +77,65 @@ class Card:
     unknown: Sequence[str] = ()
 
     def __str__(self) -> str:
-        return "\n\n".join(self._sections())
+        """The card in Markdown."""
+        lines = [f"**Model card: {self.name}**"]
+        for title, rows in self.sections().items():
+            lines += ["", f"| {title} | |", "|:---|:---|"]
+            lines += [f"| {name} | {SILENT if value is None else value} |" for name, value in rows.items()]
+        return "\n".join(lines)
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": self._html()}
 
-    def _sections(self) -> list[str]:
+    def _html(self) -> str:
+        left, lines = 'style="text-align: left"', []
+        for title, rows in self.sections().items():
+            lines.append(f'<tr><th colspan="2" scope="colgroup" {left}>{escape(title)}</th></tr>')
+            for name, value in rows.items():
+                said = f"<em>{SILENT}</em>" if value is None else escape(value)
+                lines.append(f"<tr><td {left}>{escape(name)}</td><td {left}>{said}</td></tr>")
+        caption = f"<caption>Model card: {escape(self.name)}</caption>"
+        return f"<table>{caption}<tbody>{''.join(lines)}</tbody></table>"
+
+    def sections(self) -> dict[str, dict[str, str | None]]:
+        """The rows of each section, in words; None for what was not reported."""
         ports = "; ".join(f"{name}: {_below(off)}" for name, off in self.ports.items())
         at = None if self.threshold is None else f"answer from a confidence of {self.threshold:.2f}"
         promise = (
             None if self.target is None else f"at most {100 * self.target:g} % of the answers wrong, {at}"
         )
-        return [
-            f"**Model card: {self.name}**",
-            _table(
-                "intended use",
-                {"for": self.use, "not for": self.not_for, "data": self.data},
-            ),
-            _table(
-                "how it was found",
-                {
-                    "search space": self.space,
-                    "ends of the ranges": self.edges,
-                    "trials": _number(self.trials, "d"),
-                    "diverged": _number(self.diverged, "d"),
-                    "searches": str(self.studies),
-                },
-            ),
-            _table(
-                "how good it is, on validation digits that did not choose it",
-                {
-                    "smallest loss in the search": _number(self.searched_loss, ".3f"),
-                    "loss on fresh seeds": _number(self.fresh_loss, ".3f"),
-                    **{f"points above {name}": str(gain) for name, gain in self.gains.items()},
-                    "a seed changes": self.varies or None,
-                },
-            ),
-            _table(
-                "how it is run",
-                {
-                    "batch norm": self.statistics,
-                    "temperature": _number(self.temperature, ".2f"),
-                    "calibration error": _against(self.calibration_error, self.calibration_null),
-                    "promise": promise,
-                    "bound on the validation part": _percent(self.bound),
-                    "largest difference of a logit": ports or None,
-                    "one at a time as in a batch": {None: None, True: "yes", False: "NO"}[self.one_at_a_time],
-                },
-            ),
-            _table(
-                "the test part",
-                {
-                    "opened for": "; ".join(self.looks) or None,
-                    "wrong, all answered": _words(self.wrong),
-                    "answered": _words(self.answered),
-                    "wrong among the answered": _words(self.wrong_answered),
-                },
-            ),
-            _table("limits", {**self.limits, "not known": "; ".join(self.unknown) or None}),
-        ]
-
-
-def _table(title: str, rows: Mapping[str, str | None]) -> str:
-    lines = [f"| {title} | |", "|:---|:---|"]
-    return "\n".join([*lines, *(f"| {name} | {SILENT if v is None else v} |" for name, v in rows.items())])
+        return {
+            "intended use": {"for": self.use, "not for": self.not_for, "data": self.data},
+            "how it was found": {
+                "search space": self.space,
+                "ends of the ranges": self.edges,
+                "trials": _number(self.trials, "d"),
+                "diverged": _number(self.diverged, "d"),
+                "searches": str(self.studies),
+            },
+            "how good it is, on validation digits that did not choose it": {
+                "smallest loss in the search": _number(self.searched_loss, ".3f"),
+                "loss on fresh seeds": _number(self.fresh_loss, ".3f"),
+                **{f"points above {name}": str(gain) for name, gain in self.gains.items()},
+                "a seed changes": self.varies or None,
+            },
+            "how it is run": {
+                "batch norm": self.statistics,
+                "temperature": _number(self.temperature, ".2f"),
+                "calibration error": _against(self.calibration_error, self.calibration_null),
+                "promise": promise,
+                "bound on the validation part": _percent(self.bound),
+                "largest difference of a logit": ports or None,
+                "one at a time as in a batch": {None: None, True: "yes", False: "NO"}[self.one_at_a_time],
+            },
+            "the test part": {
+                "opened for": "; ".join(self.looks) or None,
+                "wrong, all answered": _words(self.wrong),
+                "answered": _words(self.answered),
+                "wrong among the answered": _words(self.wrong_answered),
+            },
+            "limits": {**self.limits, "not known": "; ".join(self.unknown) or None},
+        }
 
 
 def _below(value: float) -> str:

@@ -13,7 +13,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from dlbook import data
-from dlbook.batch_norm.numpy import fold
 from dlbook.before_tuning.experiments import PENALTIES
 from dlbook.mlp import Params, RunningStatistics
 from dlbook.mlp import numpy as mlp_numpy
@@ -56,8 +55,7 @@ class Sealed:
         """The test images and labels, once; RuntimeError the second time."""
         if self.looks:
             raise RuntimeError(
-                f"the test part was opened for {self.looks[0]!r}: what is changed after that look, and looked at "
-                f"again for {purpose!r}, has been chosen with the test part"
+                f"opened already, for {self.looks[0]!r}: {purpose!r} would be chosen with the test part"
             )
         self.looks.append(purpose)
         return self._x, self._y
@@ -200,18 +198,6 @@ def ship(part: data.Split, config: Mapping[str, Any], seed: int) -> tuple[Reader
     """Train one reader on the training digits of `part`; it, and the running averages that training left."""
     state = MLP(part, seed=seed, **READER)(config).state
     return Reader(state.params, mlp_numpy.precise_running(state.params, part.x_train, eps=EPS)), state.running
-
-
-def folded(reader: Reader) -> dict[str, np.ndarray]:
-    """The reader as dense layers alone: `W1` (in, out), `b1` (out,), and so on."""
-    params, running = reader
-    layers = {}
-    for i in range(1, len(running) + 1):
-        gamma, beta = params[f"gamma{i}"], params[f"beta{i}"]
-        W, b = fold(params[f"W{i}"], None, gamma, beta, running[i], eps=EPS)
-        layers |= {f"W{i}": W, f"b{i}": b.ravel()}
-    last = len(running) + 1
-    return layers | {f"W{last}": params[f"W{last}"], f"b{last}": params[f"b{last}"].ravel()}
 
 
 # --- when to ask the clerk ----------------------------------------------------------------------------------------
