@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from dlbook.framework_choice.governance import LECTURE, LOOKED_UP, Project, alive
 from dlbook.framework_choice.memo import weighted
 from dlbook.framework_choice.speed import Point, ratios
-from dlbook.style import BLACK, BLUE, GREEN, MARKERS, ORANGE, PINK, RED, SKY
+from dlbook.style import BLACK, BLUE, COLOURS, GREEN, MARKERS, ORANGE, PINK, RED, SKY
 
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (6, 3)))
 HATCHES = ("", "///", "...", "xxx", "\\\\\\")
@@ -67,16 +67,14 @@ def overhead(
 ) -> Axes:
     """Time of a step against the width or the batch: the median of the rounds, and a band from fastest to slowest."""
     names = names or list(dict.fromkeys(name for point in points for name in point.seconds))
-    for name, dash, marker in zip(names, DASHES, MARKERS, strict=False):
+    for name, dash, marker, colour in zip(names, DASHES, MARKERS, COLOURS, strict=False):
         taken = [point for point in points if point.seconds.get(name)]
         if not taken:
             continue
         x = [getattr(point, against) for point in taken]
         rounds = np.array([point.seconds[name] for point in taken]) * 1e6
-        (line,) = ax.plot(x, np.median(rounds, axis=1), linestyle=dash, marker=marker, label=name)
-        ax.fill_between(
-            x, rounds.min(axis=1), rounds.max(axis=1), color=line.get_color(), alpha=0.15, linewidth=0
-        )
+        ax.plot(x, np.median(rounds, axis=1), color=colour, linestyle=dash, marker=marker, label=name)
+        ax.fill_between(x, rounds.min(axis=1), rounds.max(axis=1), color=colour, alpha=0.15, linewidth=0)
     ax.set(xscale="log", yscale="log", xlabel=against, ylabel="one training step, µs")
     return ax
 
