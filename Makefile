@@ -73,8 +73,13 @@ lab: setup  ## JupyterLab on the chapters
 pictures: setup  ## draw the social card and the README's page again (after `make book`)
 	@$(PY) -m tools.pictures
 
-bench: setup  ## run the benchmarks
-	@for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(PY) $$script || exit 1; done
+# On two cores; NumPy's small products are faster on one.
+bench: export OMP_NUM_THREADS = 2
+bench: export OPENBLAS_NUM_THREADS = 1
+bench: setup  ## run the benchmarks on two cores, and write their tables into benchmarks/README.md (6 min)
+	@for script in trials engines memory studies; do echo "== $$script"; $(PY) -m benchmarks.$$script || exit 1; done
+	@echo "== overhead"; OMP_NUM_THREADS=1 $(PY) benchmarks/overhead.py --seconds 30
+	@$(PY) -m benchmarks.report
 
 lock: setup  ## write requirements.lock from pyproject.toml (UPGRADE=1 takes newer versions)
 	@$(PY) -m pip install --quiet uv

@@ -46,6 +46,8 @@ class Spread(NamedTuple):
         return cls(statistics.median(values), min(values), max(values))
 
     def __str__(self) -> str:
+        if self.low == self.high:
+            return digits(self.median)
         return f"{digits(self.median)} ({digits(self.low)} to {digits(self.high)})"
 
 
@@ -56,6 +58,8 @@ def race(arms: Sequence[Arm], rounds: int, *, until: float = float("inf")) -> li
     a moment of `time.perf_counter`, but the first.
     """
     seconds: list[list[float]] = [[] for _ in arms]
+    gc.collect()
+    gc.freeze()  # so that the collections below look at what the arms have left, and not at all of TensorFlow
     for number in range(rounds):
         if number and perf_counter() > until:
             break
@@ -65,6 +69,7 @@ def race(arms: Sequence[Arm], rounds: int, *, until: float = float("inf")) -> li
             began = perf_counter()
             arms[k].call()
             seconds[k].append(perf_counter() - began)
+    gc.unfreeze()
     return [
         {**arm.about, "trials": arm.trials, "seconds": [round(s, 7) for s in one]}
         for arm, one in zip(arms, seconds, strict=True)
@@ -141,7 +146,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def digits(value: float) -> str:
     """A number as a table shows it: two digits, or all those before the point."""
-    if value == 0 or not abs(value) < float("inf"):
+    if value in (0, 1) or not abs(value) < float("inf"):
         return f"{value:g}"
     if abs(value) >= 10:
         return f"{value:,.0f}"
