@@ -3,6 +3,8 @@
 import json
 import re
 from itertools import product
+from urllib.parse import unquote
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -26,14 +28,21 @@ every_slider = pytest.mark.parametrize("slider", SLIDERS.values(), ids=SLIDERS)
 
 
 def soup(slider) -> BeautifulSoup:
-    return BeautifulSoup(slider._repr_html_(), "html.parser")
+    """The HTML with each image as the SVG that it holds."""
+    page = BeautifulSoup(slider._repr_html_(), "html.parser")
+    for image in page.find_all("img"):
+        kind, _, source = image["src"].partition(",")
+        assert kind == "data:image/svg+xml;charset=utf-8"
+        image.replace_with(BeautifulSoup(unquote(source), "html.parser"))
+    return page
 
 
 def rows(slider) -> list:
     """What varies in the HTML: part, attribute, controls, values."""
     (call,) = re.findall(r"\}\)\(\.\.\.(\[.*\])\);</script>", slider._repr_html_(), flags=re.DOTALL)
-    _, sizes, found = json.loads(call)
+    _, sizes, starts, found = json.loads(call)
     assert sizes == [len(control.values) for control in slider.controls]
+    assert starts == [control.start for control in slider.controls]
     return found
 
 
@@ -59,10 +68,23 @@ def test_a_slider_is_the_same_every_time():
 
 @every_slider
 def test_a_slider_loads_nothing_and_names_no_other_machine(slider):
-    html = slider._repr_html_()
-    assert "//" not in html.replace(" // ", "")
-    assert not re.search(r"\b(src|href|import|fetch|@import)\b", html)
+    html = unquote(slider._repr_html_())
+    assert "//" not in html.replace(frame.SVG, "").replace(" // ", "")
+    assert not re.search(r"\b(href|import|fetch|@import)\b", html)
+    assert re.findall(r"\bsrc=\W?(\w+)", html) == ["data"] * html.count("<img")
     assert re.findall(r"url\((.)", html) == ["#"] * html.count("url(")
+
+
+@every_slider
+def test_each_picture_is_an_image_of_well_formed_svg_that_is_described_in_words(slider):
+    images = BeautifulSoup(slider._repr_html_(), "html.parser").find_all("img")
+    for image in images:
+        picture = ET.fromstring(unquote(image["src"].partition(",")[2]))
+        assert picture.tag == f"{{{frame.SVG}}}svg"
+        assert picture.get("aria-label") == image["alt"]
+        assert len(image["alt"].split()) > 5
+        assert not {"#", "<", ">", '"'} & set(image["src"])
+    assert images
 
 
 @every_slider
@@ -88,16 +110,15 @@ def test_every_position_of_the_controls_has_something_to_show(slider):
 
 
 @every_slider
-def test_controls_have_labels_values_in_words_and_no_use_without_a_script(slider):
+def test_controls_have_labels_and_values_in_words_and_the_script_alone_adds_what_moves(slider):
     page = soup(slider)
-    for k, (control, field) in enumerate(zip(slider.controls, page.find_all("input"), strict=True)):
-        assert page.find("label", attrs={"for": field["id"]}).get_text() == control.label
-        assert field["id"] == f"{slider.name}-{k}"
-        assert field["aria-valuetext"] == control.words(control.values[control.start])
-        assert (int(field["value"]), int(field["max"])) == (control.start, len(control.values) - 1)
-        assert field.has_attr("hidden")
+    for k, (control, label) in enumerate(zip(slider.controls, page.find_all("label"), strict=True)):
+        assert label.get_text() == control.label
+        assert label["for"] == f"{slider.name}-{k}"
+        assert label.find_next_sibling("span").get_text() == control.words(control.values[control.start])
     assert page.output["aria-live"] == "polite"
-    assert all(picture["aria-label"] for picture in page.select("svg[role=img]"))
+    assert list(page.output["for"]) == [f"{slider.name}-{k}" for k in range(len(slider.controls))]
+    assert not page.find_all(["input", "button"])
 
 
 @every_slider
@@ -286,7 +307,7 @@ def test_texts_are_escaped_in_the_html_and_in_the_script():
     html = slider._repr_html_()
     assert html.count("</script>") == 1
     assert "<b " not in html
-    page = BeautifulSoup(html, "html.parser")
+    page = soup(slider)
     assert page.output.get_text() == f"so {wild}0"
     assert page.label.get_text() == page.svg["aria-label"] == wild
     assert rows(slider)[-1][3] == [f"{wild}0", f"{wild}1"]
@@ -299,10 +320,8 @@ def test_an_element_may_vary_in_an_attribute_and_in_its_text():
     assert both.values == [11, 21, 12, 22]
     assert both.at({one: 1, two: 0}) == "12"
     writer = frame._Writer([one, two])
-    text = writer.write(
-        tag("text", both, x=varies(lambda b: b, two), class_="a", stroke_width=None, hidden=True)
-    )
-    assert text == '<text x="20" class="a" hidden data-part="0">21</text>'
+    text = writer.write(tag("text", both, x=varies(lambda b: b, two), class_="a", stroke_width=None))
+    assert text == '<text x="20" class="a" data-part="0">21</text>'
     assert writer.rows == [[0, "", [0, 1], [11, 21, 12, 22]], [0, "x", [1], [10, 20]]]
 
 

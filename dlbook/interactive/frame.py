@@ -7,7 +7,8 @@ positions of the controls and puts it there, so a slider cannot say anything tha
     weight = varies(lambda d: f"{d**10:.2f}", decay)           # a text for each position
     Slider("start", [decay], [svg(...)], ["The start keeps ", weight, " after 10 steps."])
 
-The first state is drawn in the HTML itself, so paper, and readers without JavaScript, have the picture as well.
+The first state stands in the HTML as an image, for readers without JavaScript and for notebooks that are not trusted
+yet. The script puts the same SVG into the page, where it takes the colours of the page and can change.
 """
 
 import html
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
+from urllib.parse import quote
 
 from dlbook.tuning.ranking import check_whole
 
@@ -25,14 +27,13 @@ STYLE = """
 .dlbook-slider{margin:.5rem 0;font-family:var(--pst-font-family-base,inherit);font-size:.95rem;line-height:1.45}
 .dlbook-slider{font-size-adjust:none;color:inherit}
 .dlbook-slider-panels{display:flex;flex-wrap:wrap;align-items:flex-start;gap:.4rem 1.2rem}
-.dlbook-slider-panels>svg{flex:1 1 var(--least,17rem);min-width:0;max-width:var(--most,27rem)}
-.dlbook-slider-panels>svg{height:auto;overflow:visible}
+.dlbook-slider-panels>div{flex:1 1 var(--least,17rem);min-width:0;max-width:var(--most,27rem)}
+.dlbook-slider-panels :is(img,div>svg){display:block;width:100%;height:auto}
 .dlbook-slider text{fill:currentColor;font:11px var(--pst-font-family-base,sans-serif)}
 .dlbook-slider-controls{display:flex;flex-wrap:wrap;gap:.2rem 1.6rem;margin-top:.5rem}
 .dlbook-slider-controls>div{flex:1 1 12rem;max-width:27rem}
 .dlbook-slider-controls label{font-weight:600}
 .dlbook-slider input{display:block;box-sizing:border-box;width:100%;height:2.75rem;margin:0;accent-color:#0072b2}
-.dlbook-slider input[hidden]{display:none}
 .dlbook-slider input:focus-visible{outline:3px solid currentColor;outline-offset:-3px;border-radius:4px}
 .dlbook-slider :is(output,span){font-variant-numeric:tabular-nums}
 .dlbook-slider output{display:block;min-height:2.9em;max-width:44rem;margin-top:.3rem}
@@ -40,26 +41,40 @@ STYLE = """
 """
 
 SCRIPT = """
-((name, sizes, rows) => {
+((name, sizes, starts, rows) => {
+  const keep = (event) => event.ctrlKey || event.metaKey || event.stopPropagation(); // from the notebook's shortcuts
   for (const root of document.querySelectorAll(`#${name}:not([data-ready])`)) {
-    const part = (n) => root.querySelector(`[data-part="${n}"]`);
-    const inputs = [...root.querySelectorAll("input")];
-    const show = () => {
-      for (const [n, attribute, by, values] of rows) {
-        const value = values[by.reduce((k, c) => k * sizes[c] + Number(inputs[c].value), 0)];
-        if (attribute) part(n).setAttribute(attribute, value);
-        else part(n).textContent = value;
-      }
-    };
-    for (const input of inputs) {
-      input.hidden = false;
+    root.dataset.ready = "";
+    for (const image of root.querySelectorAll("img")) {
+      const panel = image.parentNode;
+      panel.innerHTML = decodeURIComponent(image.getAttribute("src").replace(/^[^,]*,/, ""));
+      panel.firstChild.removeAttribute("style");
+    }
+    const parts = Object.fromEntries([...root.querySelectorAll("[data-part]")].map((e) => [e.dataset.part, e]));
+    const labels = [...root.querySelectorAll("label")];
+    const inputs = labels.map((label, c) => {
+      const input = Object.assign(document.createElement("input"), { id: label.htmlFor, type: "range" });
+      Object.assign(input, { min: 0, max: sizes[c] - 1, value: starts[c] });
       input.addEventListener("input", show);
+      input.addEventListener("keydown", keep);
+      label.parentNode.append(input);
+      return input;
+    });
+    function show() {
+      for (const [part, attribute, by, values] of rows) {
+        const value = values[by.reduce((k, c) => k * sizes[c] + Number(inputs[c].value), 0)];
+        if (attribute) parts[part].setAttribute(attribute, value);
+        else parts[part].textContent = value;
+      }
+      inputs.forEach((input, c) => input.setAttribute("aria-valuetext", labels[c].nextElementSibling.textContent));
     }
     show();
-    root.dataset.ready = "";
   }
 })"""
 
+SVG = "http://www.w3.org/2000/svg"  # the name of the language; nothing is loaded from there
+ALONE = "background:#fff;color:#1f2328;font:11px sans-serif"  # the look of an image; in the page it has the page's
+READABLE = " /:;=,()'&?+!*@$^~|`[]{}"  # what may stand in the address of an image as it is
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -114,23 +129,33 @@ class Element:
     children: tuple[Any, ...]
 
 
+@dataclass(frozen=True)
+class Image:
+    """An SVG as an image in the HTML, until the script puts it into the page."""
+
+    picture: Element
+    label: str
+
+
 def tag(name: str, *children: Any, **attributes: Any) -> Element:
     """An element: children are elements, texts or one `Varies`; `stroke_width=1` is the attribute stroke-width."""
     named = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()}
     return Element(name, named, children)
 
 
-def svg(width: int, height: int, label: str, *children: Any, **attributes: Any) -> Element:
-    """A picture of `width` by `height`, with `label` for those who cannot see it."""
-    return tag(
-        "svg",
-        *children,
-        viewBox=f"0 0 {width} {height}",
-        role="img",
-        aria_label=label,
-        width=width,
-        **attributes,
-    )
+def svg(
+    width: int, height: int, label: str, *children: Any, least: str | None = None, most: str | None = None
+) -> Element:
+    """A picture of `width` by `height`, with `label` for those who cannot see it.
+
+    `least` and `most` are its width on the page, such as "9rem": pictures that do not fit side by side stand one
+    below the other.
+    """
+    size = dict(viewBox=f"0 0 {width} {height}", width=width, height=height)
+    picture = tag("svg", *children, xmlns=SVG, **size, role="img", aria_label=label, style=ALONE)
+    limits = {"--least": least, "--most": most}
+    style = ";".join(f"{name}:{value}" for name, value in limits.items() if value)
+    return tag("div", Image(picture, label), style=style or None)
 
 
 def tenths(value: float) -> int:
@@ -157,6 +182,9 @@ class _Writer:
         self.start = {control: control.start for control in controls}
 
     def write(self, node: Any) -> str:
+        if isinstance(node, Image):
+            source = f"data:image/svg+xml;charset=utf-8,{quote(self.write(node.picture), safe=READABLE)}"
+            return f'<img src="{html.escape(source)}" alt="{html.escape(node.label)}">'
         if not isinstance(node, Element):
             return html.escape(str(node), quote=False)
         moving = [("", child) for child in node.children if isinstance(child, Varies)]
@@ -168,12 +196,7 @@ class _Writer:
                 by = [self.controls.index(control) for control in value.controls]
                 self.rows.append([self.parts, key, by, value.values])
             self.parts += 1
-        words = "".join(
-            f" {key}" if value is True else f' {key}="{html.escape(str(value))}"'
-            for key, value in attributes.items()
-        )
-        if node.name == "input":
-            return f"<input{words}>"
+        words = "".join(f' {key}="{html.escape(str(value))}"' for key, value in attributes.items())
         inside = "".join(self.write(self.first(child)) for child in node.children)
         return f"<{node.name}{words}>{inside}</{node.name}>"
 
@@ -216,28 +239,19 @@ class Slider:
             tag("div", *self._panels, class_="dlbook-slider-panels"),
             tag("div", *map(_line, self.controls, ids), class_="dlbook-slider-controls"),
             tag("output", *spans, for_=" ".join(ids), aria_live="polite"),
-            tag("noscript", "The sliders need JavaScript; this is where they start."),
+            tag("noscript", "To move the sliders, allow JavaScript; in Jupyter, run the cell."),
         ]
         writer = _Writer(self.controls)
         body = "\n".join(writer.write(piece) for piece in pieces)
-        data = [self.name, [len(control.values) for control in self.controls], writer.rows]
+        sizes, starts = [len(control.values) for control in self.controls], list(writer.start.values())
+        data = [self.name, sizes, starts, writer.rows]
         arguments = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-        # JupyterLab's shortcuts would take the arrow keys.
         return (
-            f'<div class="dlbook-slider" id="{self.name}" data-lm-suppress-shortcuts="true">'
+            f'<div class="dlbook-slider" id="{self.name}">'
             f"<style>{STYLE}</style>\n{body}\n<script>{SCRIPT}(...{arguments});</script></div>"
         )
 
 
 def _line(control: Control, name: str) -> Element:
-    """A control with its label and its value."""
-    return tag(
-        "div",
-        tag("label", control.label, for_=name),
-        " ",
-        tag("span", control.text),
-        tag(
-            "input", id=name, type="range", min=0, max=len(control.values) - 1, step=1, value=control.start,
-            aria_valuetext=control.text, autocomplete="off", hidden=True,
-        ),
-    )  # fmt: skip
+    """The label of a control and its value; the script adds the slider, which nobody else could move."""
+    return tag("div", tag("label", control.label, for_=name), " ", tag("span", control.text))

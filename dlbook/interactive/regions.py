@@ -172,5 +172,5 @@ def _bars(at_point: dict, T: Control) -> Element:
         plot.axes({k + 0.5: name for k, name in enumerate(CLASSES)}, {0: "0", 0.5: "½", 1: "1"},
                   ylabel="probability of the star"),
         plot.inside(*bars),
-        style="--least:9rem;--most:14rem",
+        least="9rem", most="14rem",
     )  # fmt: skip

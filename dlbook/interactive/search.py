@@ -63,7 +63,7 @@ def sampling(
         plot.inside(_range(plot, low)),
         *rows,
         plot.axes(ticks, {}, xlabel="learning rate"),
-        style="--most:28rem",
+        most="28rem",
     )  # fmt: skip
     readout = [
         f"Of {n} draws, between 0.1 and 1: linear scale ",
@@ -252,5 +252,5 @@ def _square(
         ),
         words(93, 199, "knob 1"),
         words(-95, 12, "knob 2", transform="rotate(-90)"),
-        style="--least:8.5rem;--most:17rem",
+        least="8.5rem", most="17rem",
     )  # fmt: skip
