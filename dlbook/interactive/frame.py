@@ -16,7 +16,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 from urllib.parse import quote
@@ -85,7 +85,7 @@ class Control:
     label: str
     values: Sequence[Any]
     start: int = 0
-    words: Callable[[Any], str] = "{:g}".format
+    words: Callable[[Any], str] = field(default=lambda value: f"{value:g}")
 
     def __post_init__(self):
         if len(self.values) < 2:
