@@ -275,7 +275,7 @@ def test_a_full_card_gets_all_points_and_an_empty_one_hardly_any():
         ({"one_at_a_time": False}, 1, "one example alone"),
         ({"limits": {}}, 2, "not known"),
         ({"gains": {"regression": Paired(0.3, 0.2, 6, 10)}}, 2, "two standard errors"),
-        ({"wrong_answered": Count(9, 340)}, 1, "than were promised"),
+        ({"wrong_answered": Count(9, 340)}, 1, "the test part kept"),
     ],
 )
 def test_what_a_card_lacks_is_named_and_costs_points(changes, lost, said):

@@ -264,7 +264,7 @@ ACCURACY = (
             and c.wrong_answered is not None
             and c.wrong_answered.k <= c.target * c.wrong_answered.n
         ),
-        "more wrong answers on the test part than were promised",
+        "no promise that the test part kept: promise a share of wrong answers, and count them",
     ),
 )
 

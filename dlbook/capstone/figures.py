@@ -21,7 +21,7 @@ def axis(ax: Axes, study: Study, name: str) -> Axes:
     ax.set_yticks([0.05, 0.1, 0.5, 1, 5], ["0.05", "0.1", "0.5", "1", "5"])
     ax.minorticks_off()
     for words in ax.texts:  # the warning, where no trial lies
-        words.set_y(0.42)
+        words.set(position=(0.04, 0.42), horizontalalignment="left")
     return ax
 
 
