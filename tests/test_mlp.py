@@ -702,3 +702,23 @@ def test_batch_norm_at_test_time_needs_statistics(framework, rng):
         module.forward(params, x)
     with pytest.raises(ValueError, match="running must hold the statistics"):
         module.evaluate(params, x, y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_loss_of_a_step_is_that_of_softmax_to_the_last_bit(framework, dtype, rng):
+    """A step computes it in fewer operations; also where a logit is infinite or none is a number."""
+    mlp, softmax = frameworks.load("mlp", framework), frameworks.load("softmax", framework)
+    params = warm(mlp_numpy.init((4, 3), rng, models=5, dtype=dtype), rng)
+    for model, extreme in ((1, np.inf), (2, -np.inf), (3, np.nan), (4, 1e5)):
+        params["b1"][model, 0, 1] = extreme
+    x, y = batch(rng, rows=8, dtype=dtype)
+    params, x, y = convert((params, x, y), framework)
+    loss, grads, _ = mlp.loss_and_gradients(params, x, y)
+    z, _, _ = mlp.forward(params, x)
+    labels = convert(np.broadcast_to(plain(y), (5, 8)), framework)
+    wanted = plain(softmax.cross_entropy(z, labels, reduction="none")).mean(axis=-1)
+    if framework == "numpy":
+        assert_close(loss, wanted)
+        slopes = softmax.cross_entropy_backward(z, labels, reduction="sum") / 8
+        assert_close(grads["b1"], slopes.sum(axis=-2, keepdims=True))
+    assert_close(plain(loss), wanted, rtol=1e-6)
