@@ -16,6 +16,7 @@ bit.
 """
 
 import argparse
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,15 +35,17 @@ FEW = {"numpy": 16, "torch": 8, "tensorflow": 2}  # trials of the arms that go o
 def main(arguments: Sequence[str] | None = None) -> Path:
     """Measure, print, write `trials.json`; the path of it."""
     options = _options(arguments)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of what is measured here, tracing anew
     began, rows = perf_counter(), []
     networks = [one._replace(epochs=options.epochs) for one in work.NETWORKS]
-    parts = [(framework, network) for network in networks for framework in options.frameworks]
+    parts = [(framework, network) for framework in options.frameworks for network in networks]
+    settings = {"epochs": options.epochs, "rounds": options.rounds, "quick": options.quick}
     for number, (framework, network) in enumerate(parts, start=1):
         until = began + options.limit * number / len(parts)
         rows += measure(framework, network, options, until)
         print(show(framework, network.name, rows), flush=True)
-    settings = {"epochs": options.epochs, "rounds": options.rounds, "quick": options.quick}
-    return timing.write("trials", rows, settings, options.out)
+        path = timing.write("trials", rows, settings, options.out)
+    return path
 
 
 def measure(framework: str, network: work.Network, options: Any, until: float) -> list[dict[str, Any]]:
@@ -164,7 +167,7 @@ def show(framework: str, network: str, rows: Sequence[dict[str, Any]]) -> str:
 
 def _options(arguments: Sequence[str] | None) -> Any:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    here = list(frameworks.installed())
+    here = sorted(frameworks.installed(), key=list(FEW).index)
     parser.add_argument("--frameworks", nargs="+", default=here, choices=here)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--limit", type=float, default=180, help="seconds after which no new round begins")
