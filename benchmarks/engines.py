@@ -106,7 +106,7 @@ def show(rows: Sequence[dict[str, Any]]) -> str:
         each = [s / row["trials"] for s in row["seconds"]]
         if row["engine"] == "2 workers":
             pairs = zip(row["seconds"], start["seconds"], strict=True)
-            each = [max(s - before, 0) / (row["trials"] - start["trials"]) for s, before in pairs]
+            each = [(s - before) / (row["trials"] - start["trials"]) for s, before in pairs]
         if row["engine"] == "2 workers, start":
             lines.append((row["engine"], f"{timing.Spread.of(row['seconds'])} s in all", ""))
             continue

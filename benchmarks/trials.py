@@ -7,7 +7,7 @@ The same configurations of the same network, trained for three epochs of the dig
 * `plain loop`: written by hand, without this package (`work.plain`);
 * `Optuna`: the book's objective inside `study.optimize`, in memory;
 * `local`: the book's objective, one configuration after another;
-* `2 workers`: the same in two processes, where `start` says how long two trials take, processes included;
+* `2 workers`: the same in two processes, their start included; how long that is say two trials on their own;
 * `vectorised`: K configurations as one computation.
 
 What does one configuration after another takes as long for each, so a few are timed, on one thread, which is faster
@@ -138,15 +138,6 @@ def _threads(framework: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def once_started(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> timing.Spread | None:
-    """Trials per second of two workers, without their start."""
-    all_, start = (timing.pick(rows, **about, engine=name) for name in ("2 workers", "2 workers, start"))
-    if all_ is None or start is None:
-        return None
-    pairs = zip(all_["seconds"], start["seconds"], strict=True)
-    return timing.Spread.of((all_["trials"] - start["trials"]) / max(a - s, 1e-9) for a, s in pairs)
-
-
 def show(framework: str, network: str, rows: Sequence[dict[str, Any]]) -> str:
     """The table of one framework and network."""
     about = {"framework": framework, "network": network}
@@ -157,10 +148,11 @@ def show(framework: str, network: str, rows: Sequence[dict[str, Any]]) -> str:
             name = f"vectorised, K = {row['models']}" if row["engine"] == "vectorised" else row["engine"]
             ratios = timing.faster(row, plain), timing.faster(row, local)
             lines.append((name, timing.per_second(row), *ratios))
-    workers = once_started(rows, about)
-    if workers is not None:
-        start = timing.Spread.of(timing.pick(rows, **about, engine="2 workers, start")["seconds"])
-        lines.append((f"2 workers, after a start of {start} s", workers, "", ""))
+    both = [timing.pick(rows, **about, engine=name) for name in ("2 workers", "2 workers, start")]
+    if None not in both:
+        row, start = both
+        name = f"2 workers, {row['models']} trials, of it {timing.Spread.of(start['seconds'])} s to start"
+        lines.append((name, timing.per_second(row), "", ""))
     head = ("engine", "trials per second", "times the plain loop", "times one by one")
     return f"**{framework}, {network}**\n\n{timing.table(head, lines)}\n"
 

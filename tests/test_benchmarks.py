@@ -156,15 +156,13 @@ def test_memory_runs(tmp_path):
     assert "| vectorised, K = 1" in table
 
 
-def test_the_start_of_worker_processes_is_taken_off():
+def test_the_start_of_worker_processes_is_shown():
     about = {"framework": "numpy", "network": "64-8-10"}
     rows = [row([1.0], 10, **about, engine="plain loop"), row([1.0], 10, **about, engine="local")]
-    rows += [row([4.0, 5.0], 2, **about, engine="2 workers, start")]
-    rows += [row([6.0, 9.0], 42, **about, engine="2 workers")]
-    assert trials.once_started(rows, about) == (15, 10, 20)
-    assert "| 2 workers, after a start of 4.5 (4.0 to 5.0) s | 15 (10 to 20)" in trials.show(
-        *about.values(), rows
-    )
+    rows += [row([4.0, 5.0], 2, **about, engine="2 workers, start", models=2)]
+    rows += [row([6.0, 9.0], 42, **about, engine="2 workers", models=42)]
+    words = "| 2 workers, 42 trials, of it 4.5 (4.0 to 5.0) s to start | 5.8 (4.7 to 7.0) "
+    assert words in trials.show(*about.values(), rows)
     nothing = [row([1.0], 2, engine=engines.ITSELF), row([3.0], 2, engine="2 workers, start")]
     table = engines.show([*nothing, row([5.0], 6, engine="2 workers")])
     assert ["2 workers", "500", "1"] == [cell.strip() for cell in table.splitlines()[-1].split("|")[1:-1]]
