@@ -295,6 +295,11 @@ def test_the_cpu_ways_run_the_same_network():
     assert all(len(times) == 2 and min(times) > 0 for times in point.seconds.values())
 
 
+def test_without_frameworks_numpy_is_what_remains(monkeypatch):
+    monkeypatch.setattr(speed.importlib.util, "find_spec", lambda name: None)
+    assert [one.name for one in speed.cpu_ways()] == ["NumPy"]
+
+
 def test_the_work_of_a_step_is_three_matrix_products_per_weight():
     params, x, y = speed.problem(16, 4)
     weights = sum(array.size for name, array in params.items() if name.startswith("W"))

@@ -187,9 +187,11 @@ def _keras_program(settings: Settings, dtype: str):
         adam.apply(tape.gradient(loss, net.trainable_variables), net.trainable_variables)
         return loss
 
-    train = tf.function(
-        lambda x, y: tf.map_fn(step, (x, y), fn_output_signature=dtype, parallel_iterations=1)
-    )
+    def train(x, y):
+        return tf.map_fn(step, (x, y), fn_output_signature=dtype, parallel_iterations=1)
+
+    # There is no Python control flow on tensors, so AutoGraph would rewrite the source for nothing.
+    train = tf.function(train, autograph=False)
     return train, loss_of, fresh
 
 
