@@ -329,6 +329,16 @@ def test_an_axis_plot_draws_huge_losses_at_its_ceiling():
     assert "diverged (2)" in [line.get_label() for line in ax.get_lines()]
 
 
+def test_the_warning_at_an_end_of_a_range_stands_where_no_trial_lies():
+    space = Space(lr=Log(0.001, 1))
+    study = Study(
+        [Done(i, {"lr": lr}, 1 / (1 + lr)) for i, lr in enumerate((0.01, 0.1, 0.8, 0.9, 0.99))], space
+    )
+    ax = figures.axis(plt.figure().subplots(), study, "lr")
+    (words,) = ax.texts
+    assert (words.get_position(), words.get_ha()) == ((0.04, 0.42), "left")
+
+
 def test_the_curse_shows_every_run():
     ax = figures.curse(plt.figure().subplots(), [0.03, 0.05], np.full((2, 4), 0.06), np.full((2, 3), 0.09))
     assert [len(line.get_xdata()) for line in ax.get_lines()] == [8, 6, 2]
