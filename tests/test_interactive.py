@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from itertools import product
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
@@ -344,3 +346,11 @@ def test_rounding_does_not_add_up_along_a_line():
     many = plot.Plot((0, 1), (0, 1), (0, 0, 100, 100))
     moves = many.line(np.linspace(0, 1, 301), np.linspace(0, 1, 301)).partition("l")[2].split()
     assert sum(map(float, moves[::2])) == pytest.approx(100)
+
+
+def test_sliders_import_no_framework():
+    script = (
+        "import dlbook.interactive, sys; print({'torch', 'tensorflow', 'keras', 'jax'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
