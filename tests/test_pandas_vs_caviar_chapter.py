@@ -137,6 +137,9 @@ def test_arms_share_their_draws(curves):
     assert (found.full <= found.halving).all()
     assert (found.full <= found.random).all()
     assert (found.kept == (found.full == found.halving)).all()
+    drawn = curves[np.random.default_rng(0).choice(27, 9, replace=False)]
+    assert found.random[0] == drawn[:2, -1].min()
+    assert found.halving[0] == experiments.replay(experiments.HALVING, drawn).loss
 
 
 def test_agreement_is_that_of_scipy(curves):
