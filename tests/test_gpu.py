@@ -117,7 +117,16 @@ def fit(m, params, x, y, framework):
     return m.fit(params, x, y, **options)
 
 
+def program(m, params, x, y):
+    """A network of one's own is made of NumPy's parameters, and PyTorch's is then moved to where the images are."""
+    if not m.__name__.endswith("numpy"):
+        params = {name: to_numpy(a) for name, a in params.items()}
+    net = m.network(params)
+    return m.loss_and_gradients(net.to(x.device) if hasattr(net, "to") else net, x, y)
+
+
 PARAMS = {"W": W, "b": BETA[None]}
+PLAIN = load("mlp", "numpy").init((4, 5, 4), np.random.default_rng(2))
 NET = load("mlp", "numpy").init((4, 5, 4), np.random.default_rng(0), models=2, batch_norm=True)
 RATES = np.array([0.1, 0.01], "float64").reshape(2, 1, 1)
 CASES = {
@@ -146,6 +155,7 @@ CASES = {
     "network, forward": ("mlp", lambda m, *a: m.forward(*a, training=True)[:2], NET, X),
     "network, gradients": ("mlp", lambda m, *a: m.loss_and_gradients(*a), NET, X, Y),
     "network, shared rows": ("mlp", lambda m, *a: m.loss_and_gradients(*a), NET, X[0], Y[0]),
+    "network, written out": ("framework_choice", program, PLAIN, X[0], Y[0]),
     "network, statistics": ("mlp", lambda m, *a: m.precise_running(*a), NET, X),
 }  # fmt: skip
 
