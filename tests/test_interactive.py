@@ -225,6 +225,18 @@ def test_over_all_places_a_grid_misses_by_a_quarter_of_its_spacing_on_one_axis()
         assert search.everywhere(grid, 0) == pytest.approx(1 / (4 * m))
 
 
+def test_the_square_of_optima_is_sampled_at_the_middles_of_its_cells():
+    points = np.random.default_rng(0).random((3, 5, 2))
+    middles = [(k + 0.5) / 16 for k in range(16)]
+    misses = [
+        min(np.hypot(x - a, 0.3 * (y - b)) for x, y in search_points)
+        for search_points in points
+        for a in middles
+        for b in middles
+    ]
+    assert search.everywhere(points, 0.3) == pytest.approx(np.mean(misses))
+
+
 def test_temperature_reads_out_the_fitted_classifier():
     slider, (x, y) = SLIDERS["temperature"], CLOUDS
     W, b = (np.round(part, 2) for part in regions.fit(x, y, 1e-3))
