@@ -120,8 +120,9 @@ def test_a_paired_difference_has_its_error_and_its_count():
 
 
 def test_with_and_without_batch_norm_try_the_same_points(part):
-    accuracy = experiments.ease(part, seeds=2, n=4, epochs=1)
-    assert accuracy.shape == (2, 2, 4)
+    accuracy = experiments.ease(part, seeds=2, n=8, epochs=1)
+    assert accuracy.shape == (2, 2, 8)
+    assert (accuracy[0].mean(axis=1) > accuracy[1].mean(axis=1)).all()
     assert ((accuracy >= 0) & (accuracy <= 1)).all()
 
 
