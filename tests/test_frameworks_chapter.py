@@ -219,6 +219,13 @@ def test_the_first_flip_is_where_a_relu_decides_differently():
     assert 0 < sooner <= later
 
 
+def test_one_relu_in_one_layer_is_enough_for_a_flip(monkeypatch):
+    seen = {"one": [[np.array([True]), np.array([True])]] * 2, "other": []}
+    seen["other"] = [seen["one"][0], [np.array([True]), np.array([False])]]
+    monkeypatch.setattr(port, "_passed", lambda task, settings: seen[settings])
+    assert port.first_flip(None, "one", "other") == 1
+
+
 # --- speed -----------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +266,16 @@ def test_the_first_step_is_kept_apart_and_the_rest_is_timed_until_the_device_is_
     assert point.seconds == {"slow": [0.5] * 3, "quick": [0.125] * 3}
     assert len(calls) == 3 + 3 * 2  # unmeasured, then as many as fill a second
     np.testing.assert_allclose(speed.ratios(point, "quick")["slow"], [4, 4, 4])
+
+
+def test_a_round_is_the_median_of_its_steps():
+    clock, takes = Clock(), iter([1, 1, 0.25, 1, 2, 9, 1])
+
+    def step():
+        clock.now += next(takes)
+
+    one = speed.Way("one", lambda *arguments: step, lambda: None, lambda: None)
+    assert speed.measure([one], 8, 4, rounds=1, seconds=1.0, clock=clock).seconds == {"one": [1.5]}
 
 
 def test_the_ways_take_turns():
