@@ -395,6 +395,7 @@ def test_curse_draws_both_gains_for_both_sizes():
     ax = figures.curse(plt.figure().subplots(), found)
     assert len(ax.lines) == 4
     np.testing.assert_array_equal(ax.lines[2].get_ydata(), [3, 4, 5])
+    np.testing.assert_array_equal(ax.lines[3].get_ydata(), [1.5, 2, 2.5])
     assert ax.get_xlabel()
     assert ax.get_ylabel()
 
