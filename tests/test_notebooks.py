@@ -10,7 +10,7 @@ import pytest
 
 from tools import chapters
 from tools.kernel_env import KERNEL_ENV
-from tools.tolerance import TolerantText, close
+from tools.tolerance import LooseText, TolerantText, close, tolerant
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = chapters.find([])
@@ -64,9 +64,45 @@ def test_a_changed_word_integer_or_number_is_not_forgiven(left, right):
     assert not TolerantText(left) == right
 
 
-def stored(folder: Path, source: str, shown: str) -> Path:
+ROUGHLY = [
+    ("49 of 130 runs, loss 0.50", "50 of 130 runs, loss 0.57"),
+    ("splits: 14", "splits: 16"),
+    ("26.8 times", "31.2 times"),
+    ("-0.0006", "-0.0008"),
+    ("nan", "nan"),
+]
+FAR_OFF = [
+    ("loss 0.50", "loss 0.75"),
+    ("9 of 10", "5 of 10"),
+    ("3 better", "3 worse"),
+    ("1 2", "1 2 3"),
+    ("nan", "0.1"),
+]
+
+
+@pytest.mark.parametrize(("left", "right"), ROUGHLY)
+def test_where_training_amplifies_rounding_numbers_may_differ_more(left, right):
+    assert close(left, right, loose=True)
+    assert LooseText(left) == right
+    assert not LooseText(left) != right
+
+
+@pytest.mark.parametrize(("left", "right"), FAR_OFF)
+def test_but_not_by_anything_nor_in_words(left, right):
+    assert not close(left, right, loose=True)
+    assert LooseText(left) != right
+
+
+def test_the_strings_in_the_data_of_a_verdict_are_tolerant_too():
+    facts = {"effect": "loss 0.123", "name": "a"}
+    assert tolerant(facts) == {"effect": "loss 0.124", "name": "a"} != facts | {"name": "b"}
+    assert tolerant(facts, loose=True) == {"effect": "loss 0.140", "name": "a"}
+    assert tolerant(3) == 3
+
+
+def stored(folder: Path, source: str, shown: str, *tags: str) -> Path:
     """A notebook of one cell whose stored output is `shown`, with the chapters' conftest beside it."""
-    cell = nbformat.v4.new_code_cell(source, execution_count=1)
+    cell = nbformat.v4.new_code_cell(source, execution_count=1, metadata={"tags": list(tags)})
     cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=shown)]
     notebook = nbformat.v4.new_notebook(cells=[cell])
     nbformat.write(notebook, folder / "page.ipynb")
@@ -100,6 +136,14 @@ def test_plain_nbval_is_strict_and_the_tolerance_is_asked_for(tmp_path):
 
 def test_with_tolerance_a_changed_number_still_fails(tmp_path):
     path = stored(tmp_path, "print('loss 0.3')", "loss 0.2\n")
+    assert nbval(path, DLBOOK_NBVAL_TOLERANCE="1").returncode == 1
+
+
+def test_the_tag_rounding_loosens_the_tolerance_and_nothing_else(tmp_path):
+    path = stored(tmp_path, "print('loss 0.3')", "loss 0.28\n", "rounding")
+    assert nbval(path).returncode == 1
+    assert nbval(path, DLBOOK_NBVAL_TOLERANCE="1").returncode == 0
+    path = stored(tmp_path, "print('loss 0.6')", "loss 0.28\n", "rounding")
     assert nbval(path, DLBOOK_NBVAL_TOLERANCE="1").returncode == 1
 
 
