@@ -79,7 +79,9 @@ class ChapterClaim(SphinxRole):
                 self.env.note_dependency(str(path))
                 link = f'<a class="reference internal" href="{path.stem}.html#claim-{self.text}">'
                 return [nodes.raw("", f"{link}{facts['verdict']}</a>", format="html")], []
-        told = self.inliner.reporter.error(f"no chapter has stored a verdict called {self.text!r}", line=self.lineno)
+        told = self.inliner.reporter.error(
+            f"no chapter has stored a verdict called {self.text!r}", line=self.lineno
+        )
         return [self.inliner.problematic(self.rawtext, self.rawtext, told)], [told]
 
 
