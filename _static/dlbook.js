@@ -10,12 +10,13 @@ window.addEventListener("load", () => {
   window.addEventListener("resize", reachFormulas);
 });
 
-// The theme asks each code block once whether it scrolls. One in a closed tab or fold has no width and answers no,
-// so it could not be reached by keyboard when it opens (axe: scrollable-region-focusable).
-function reachHidden(box) {
-  if (box.matches("pre") && !box.clientWidth) box.tabIndex = 0;
-}
-new MutationObserver((changes) => {
-  for (const { target } of changes) if (target.tabIndex < 0) reachHidden(target);
-}).observe(document, { attributes: true, attributeFilter: ["tabindex"], subtree: true });
-window.addEventListener("load", () => document.querySelectorAll("pre").forEach(reachHidden));
+// The theme asks once, and after a change of the window, whether a box scrolls. One in a closed tab or fold has no size
+// then and answers no, so it could not be reached by keyboard when it opens (axe: scrollable-region-focusable).
+const scrolling = new ResizeObserver((seen) => {
+  for (const { target: box } of seen)
+    box.tabIndex = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight ? 0 : -1;
+});
+window.addEventListener("load", () => {
+  const boxes = "pre, .cell_output > .output, .pst-scrollable-table-container";
+  for (const box of document.querySelectorAll(boxes)) scrolling.observe(box);
+});
