@@ -113,7 +113,7 @@ class Card:
                 "diverged": _number(self.diverged, "d"),
                 "searches": str(self.studies),
             },
-            "how good it is, on validation digits that did not choose it": {
+            "how good it is, on validation digits": {
                 "smallest loss in the search": _number(self.searched_loss, ".3f"),
                 "loss on fresh seeds": _number(self.fresh_loss, ".3f"),
                 **{f"points above {name}": str(gain) for name, gain in self.gains.items()},
