@@ -1,7 +1,7 @@
 # Everything the book needs is one word: `make help` lists the words. Each sets up what it needs.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup book test lint unit notebooks html check-book test-cluster chapters lab pictures bench lock gpu clean
+.PHONY: help setup book test lint unit coverage notebooks html check-book test-cluster chapters lab pictures bench lock gpu clean
 
 PY := .venv/bin/python
 CHAPTER ?=
@@ -44,9 +44,13 @@ lint: setup  ## ruff, and the rules for chapters
 	@$(PY) -m ruff format --check .
 	@$(PY) -m tools.chapters --check $(CHAPTER)
 
-unit: setup  ## unit tests with coverage of dlbook
-	@$(PY) -m pytest tests --ignore-glob='tests/test_book*' -n $(JOBS) --dist loadfile -q \
-	  --cov=dlbook --cov-branch --cov-report=term --cov-fail-under=95
+UNIT = $(PY) -m pytest tests --ignore-glob='tests/test_book*' -n $(JOBS) --dist loadfile -q
+
+unit: setup  ## unit tests
+	@$(UNIT)
+
+coverage: setup  ## unit tests that trace which lines of dlbook they run, which takes two thirds longer
+	@$(UNIT) --cov=dlbook --cov-branch --cov-report=term --cov-fail-under=95
 
 # Old doctrees hide errors: a second build would not read the failing page again, and succeed. Old pages outlive theirs.
 html: setup
@@ -76,7 +80,7 @@ pictures: setup  ## draw the social card and the README's page again (after `mak
 # On two cores; NumPy's small products are faster on one.
 bench: export OMP_NUM_THREADS = 2
 bench: export OPENBLAS_NUM_THREADS = 1
-bench: setup  ## run the benchmarks on two cores, and write their tables into benchmarks/README.md (6 min)
+bench: setup  ## run the benchmarks on two cores, and write their tables into benchmarks/README.md (15 min)
 	@for script in trials engines memory studies; do echo "== $$script"; $(PY) -m benchmarks.$$script || exit 1; done
 	@echo "== overhead"; OMP_NUM_THREADS=1 $(PY) benchmarks/overhead.py --seconds 30
 	@$(PY) -m benchmarks.report

@@ -162,7 +162,7 @@ def _options(arguments: Sequence[str] | None) -> Any:
     here = sorted(frameworks.installed(), key=list(FEW).index)
     parser.add_argument("--frameworks", nargs="+", default=here, choices=here)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--limit", type=float, default=180, help="seconds after which no new round begins")
+    parser.add_argument("--limit", type=float, default=360, help="seconds after which no new round begins")
     parser.add_argument("--out", type=Path, default=timing.RESULTS, help="the folder for trials.json")
     parser.add_argument("--quick", action="store_true", help="tiny, to see that it runs")
     options = parser.parse_args(arguments)

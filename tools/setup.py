@@ -114,7 +114,9 @@ def create() -> None:
 def install() -> None:
     index = torch_index()
     print("dlbook: installing requirements.lock, a few minutes and about 3.5 GB the first time", flush=True)
-    pip("install", "--requirement", str(LOCK), *(["--extra-index-url", index] if index else []))
+    # Python compiles a module when it is first imported; compiling all 3.5 GB here would take a minute.
+    extra = ["--extra-index-url", index] if index else []
+    pip("install", "--no-compile", "--requirement", str(LOCK), *extra)
     pip("install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
 
 

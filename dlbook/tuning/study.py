@@ -46,7 +46,15 @@ class Study:
     @cached_property
     def trials(self) -> dict[int, Done]:
         """The last job of each trial, in the order of their numbers."""
-        return dict(sorted({one.trial: one for one in self.done}.items()))
+        return {trial: jobs[-1] for trial, jobs in sorted(self._jobs.items())}
+
+    @cached_property
+    def _jobs(self) -> dict[int, list[Done]]:
+        """All jobs of each trial, so that a curve need not look through those of the others."""
+        jobs: dict[int, list[Done]] = {}
+        for one in self.done:
+            jobs.setdefault(one.trial, []).append(one)
+        return jobs
 
     @property
     def losses(self) -> dict[int, float]:
@@ -66,11 +74,12 @@ class Study:
     @property
     def best(self) -> Done:
         """The best trial, with its `config` and `loss`."""
-        if not self.top(1):
+        first = self.top(1)
+        if not first:
             raise ValueError(
                 f"study must have a feasible trial, got {len(self)} of which none is: try smaller learning rates"
             )
-        return self.top(1)[0]
+        return first[0]
 
     @property
     def table(self) -> list[dict[str, Any]]:
@@ -91,10 +100,7 @@ class Study:
         """Resources and losses of a trial: what it reported on the way, or else where its jobs ended."""
         self.check_trial(trial)
         points = [
-            point
-            for one in self.done
-            if one.trial == trial
-            for point in (one.curve or [(one.resource or 1, one.loss)])
+            point for one in self._jobs[trial] for point in (one.curve or [(one.resource or 1, one.loss)])
         ]
         resources, losses = zip(*points, strict=True)
         return np.array(resources, float), np.array(losses, float)
