@@ -19,7 +19,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "tensorflow", "tensorflow-cpu", "optuna", "cupy")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "tensorflow", "tensorflow-cpu", "keras", "optuna", "cupy")
 
 
 class Arm(NamedTuple):
@@ -127,7 +127,7 @@ def versions() -> dict[str, str]:
     """Of Python and of the packages that are compared, if they are installed."""
     found = {"python": platform.python_version()}
     for dist in importlib.metadata.distributions():
-        name = (dist.metadata["Name"] or "").lower()
+        name = (dist.metadata["Name"] or "").lower().replace("_", "-")
         if name in PACKAGES or name.startswith("cupy-"):
             found[name] = dist.version
     return dict(sorted(found.items()))
