@@ -19,7 +19,17 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "tensorflow", "tensorflow-cpu", "keras", "optuna", "cupy")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "torch",
+    "tensorflow",
+    "tensorflow-cpu",
+    "keras",
+    "optuna",
+    "cupy",
+)
 
 
 class Arm(NamedTuple):
