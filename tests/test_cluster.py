@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 HERE = Path(__file__).resolve().parent
-PASSWORD, PORT, GRACE = "only for this test", "54329", 4
+PASSWORD, PORT, GRACE = "only for this test", "54329", 20
 STORE = f"postgresql://book@db:{PORT}/tuning"
 BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
@@ -163,7 +163,7 @@ def wait(on, study, condition):
 def table(on, study, n):
     """The finished table, as somebody who asks for the same search gets it."""
     program = (
-        "import sys; from digits_search import *; from dlbook.tuning import run; "
+        "import sys; from slow_search import *; from dlbook.tuning import run; "
         f"print(run(objective, space, sampler, n={n}, engine='optuna', store='{STORE}#{study}').table)"
     )
     return said(on("alpha", "-c", program)).strip()
@@ -197,7 +197,7 @@ def done(status):
 
 
 def test_two_hosts_of_which_one_is_killed_have_the_table_of_one_process(on):
-    alpha = on("alpha", "digits_search.py", f"{STORE}#digits")
+    alpha = on("alpha", "slow_search.py", f"{STORE}#digits")
     wait(on, "digits", lambda words: done(words) >= 1)
     worker = (
         "-m",
@@ -207,7 +207,7 @@ def test_two_hosts_of_which_one_is_killed_have_the_table_of_one_process(on):
         "digits",
         "--storage",
         STORE,
-        "digits_search:objective",
+        "slow_search:objective",
     )
     before = traffic("beta")
     beta = on("beta", *worker)
@@ -233,9 +233,9 @@ def test_two_hosts_of_which_one_is_killed_have_the_table_of_one_process(on):
 
 
 def test_the_database_is_killed_and_started_again(on, database):
-    alpha = on("alpha", "digits_search.py", f"{STORE}#again")
+    alpha = on("alpha", "slow_search.py", f"{STORE}#again")
     wait(on, "again", lambda words: done(words) >= 2)
-    beta = on("beta", "digits_search.py", f"{STORE}#again")
+    beta = on("beta", "slow_search.py", f"{STORE}#again")
     wait(on, "again", lambda words: done(words) >= 6 and "on beta" in words)
     control(database, "restart", "-m", "immediate")
     assert said(alpha) == said(beta)
