@@ -11,6 +11,7 @@ from claims import in_order
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
+AIM, LIMIT = 20, 40  # seconds, as in tools/chapters.py, which a build need not import
 HEAD = ("Chapter", "Executed (UTC)", "Took", "of CPU", "Memory")
 
 
@@ -27,7 +28,7 @@ class ChapterStatus(SphinxDirective):
 
 
 def page(records: dict[str, dict]) -> str:
-    """Two tables in MyST: the chapters, and the versions that executed them."""
+    """In MyST: which chapters were slow, the table of chapters, and the versions that executed them."""
     rows = [
         (f"[](/chapters/{stem}.ipynb)", r["executed"], f"{r['seconds']:.0f} s", f"{r['cpu_seconds']:.0f} s",
          f"{r['gigabytes']:.2f} GB")
@@ -36,7 +37,16 @@ def page(records: dict[str, dict]) -> str:
     took, cpu = (sum(r[what] for r in records.values()) for what in ("seconds", "cpu_seconds"))
     most = max((r["gigabytes"] for r in records.values()), default=0)
     rows.append(("**all**", "", f"{minutes(took)}", f"{minutes(cpu)}", f"{most:.2f} GB at most"))
-    return f"{table(HEAD, rows)}\n\n{table(('With', 'Version'), versions(records))}"
+    return f"{late(records)}\n\n{table(HEAD, rows)}\n\n{table(('With', 'Version'), versions(records))}"
+
+
+def late(records: dict[str, dict]) -> str:
+    """How many chapters needed more than they are meant to, and which more than they may."""
+    needed = {stem: min(r["seconds"], r["cpu_seconds"]) for stem, r in records.items()}
+    slow = sum(seconds > AIM for seconds in needed.values())
+    over = [f"[](/chapters/{stem}.ipynb)" for stem, seconds in needed.items() if seconds > LIMIT]
+    told = f"These did not keep to {LIMIT} s: {'; '.join(over)}." if over else f"All kept to {LIMIT} s."
+    return f"In this run {slow} of {len(needed)} chapters needed more than {AIM} s. {told}"
 
 
 def versions(records: dict[str, dict]) -> list[tuple[str, str]]:

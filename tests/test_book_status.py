@@ -7,6 +7,7 @@ import pytest
 from small_book import ROOT
 
 from _ext import claims, status
+from tools import chapters
 
 PAGE = ROOT / "_build/html/chapters/status.html"
 RECORDS = json.loads((ROOT / "chapters/status.json").read_text(encoding="utf-8"))
@@ -40,3 +41,16 @@ def test_versions_that_differ_between_chapters_are_all_told():
 
 def test_minutes_are_told_with_seconds():
     assert status.minutes(209.4) == "3 min 29 s"
+
+
+def test_chapters_that_took_too_long_are_named(page):
+    assert (status.AIM, status.LIMIT) == (chapters.WARN_SECONDS, chapters.MAX_SECONDS)
+    times = {"quick": (20, 20), "slow": (41, 40), "late": (41, 40.5)}
+    records = {stem: {"seconds": took, "cpu_seconds": cpu} for stem, (took, cpu) in times.items()}
+    assert status.late(records) == (
+        "In this run 2 of 3 chapters needed more than 20 s. These did not keep to 40 s: [](/chapters/late.ipynb)."
+    )
+    assert status.late({"quick": records["quick"]}).endswith("All kept to 40 s.")
+    told = re.search(r"In this run (\d+) of (\d+) chapters.*?</p>", page, re.DOTALL)
+    slow = sum(min(one["seconds"], one["cpu_seconds"]) > status.AIM for one in RECORDS.values())
+    assert told.groups() == (str(slow), str(len(RECORDS)))
