@@ -9,6 +9,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+import array_api_compat
+import array_api_compat.numpy
 import numpy as np
 
 FRAMEWORKS = ("numpy", "tensorflow", "torch")
@@ -33,6 +35,15 @@ def load(topic: str, framework: str) -> ModuleType:
     if framework == "tensorflow" and "torch" in installed():
         importlib.import_module("torch")  # in the other order some builds of the two crash in one process
     return importlib.import_module(f"dlbook.{topic}.{framework}")
+
+
+def array_namespace(x: Any) -> ModuleType:
+    """The array API functions for `x`, an array of NumPy, CuPy or another library that has them.
+
+    `array_api_compat.array_namespace` asks one library after another, and a training step asks thirty times: NumPy's
+    arrays are known at once.
+    """
+    return array_api_compat.numpy if type(x) is np.ndarray else array_api_compat.array_namespace(x)
 
 
 def to_numpy(x: Any) -> np.ndarray:

@@ -22,7 +22,8 @@ def shape_of(x: Any, name: str = "x") -> tuple[int | None, ...]:
     """The shape as a plain tuple; an axis whose length TensorFlow does not know yet is None."""
     if not hasattr(x, "shape"):
         raise TypeError(f"{name} must be an array, got {type(x).__name__}: {x!r}")
-    return tuple(None if n is None else int(n) for n in x.shape)
+    shape = x.shape
+    return shape if type(shape) is tuple else tuple(None if n is None else int(n) for n in shape)
 
 
 def axes(axis: Axis, ndim: int) -> tuple[int, ...]:

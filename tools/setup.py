@@ -21,6 +21,10 @@ STAMP = VENV / ".dlbook-ready"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 CUDA_INDEX = "https://download.pytorch.org/whl/cu126"
 PROBE_SECONDS = 5.0
+COMPILE = r"""
+import compileall, re, sysconfig
+compileall.compile_dir(sysconfig.get_path("purelib"), quiet=2, workers=0, rx=re.compile(r"[/\\]tests?[/\\]"))
+"""
 
 
 def supported(version: tuple[int, ...]) -> bool:
@@ -114,10 +118,20 @@ def create() -> None:
 def install() -> None:
     index = torch_index()
     print("dlbook: installing requirements.lock, a few minutes and about 3.5 GB the first time", flush=True)
-    # Python compiles a module when it is first imported; compiling all 3.5 GB here would take a minute.
     extra = ["--extra-index-url", index] if index else []
     pip("install", "--no-compile", "--requirement", str(LOCK), *extra)
     pip("install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    compile_all()
+
+
+def compile_all() -> None:
+    """Compile the packages to bytecode on all cores, which pip would do on one; their own tests are left out.
+
+    Python does it as well when it first imports a module, but not where PYTHONDONTWRITEBYTECODE is set, as in many
+    containers: there each kernel and each test process would compile TensorFlow and PyTorch anew, ten seconds each.
+    """
+    # templates in some packages are not Python; a file that does not compile is compiled, or not, when it is used
+    subprocess.run([venv_python(), "-c", COMPILE], cwd=ROOT, check=True)
 
 
 def locked(name: str, text: str) -> str:

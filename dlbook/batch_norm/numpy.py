@@ -6,8 +6,6 @@ Written against the array API standard, so CuPy arrays run through the same line
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from array_api_compat import array_namespace
-
 from dlbook.batch_norm import Cache, Running
 from dlbook.batch_norm.arguments import (
     check_backward,
@@ -18,6 +16,7 @@ from dlbook.batch_norm.arguments import (
     examples,
     inputs,
 )
+from dlbook.frameworks import array_namespace
 from dlbook.shapes import Axis, Batch, PerFeature, axes, check_floating, is_half, shape_of
 
 
@@ -43,9 +42,10 @@ def batch_norm_train(
     averaged = check_train(x, gamma, beta, running, axis, decay, eps)
     dtype, x, gamma, beta = x.dtype, *_wide(xp, x, gamma, beta)
     mean = xp.mean(x, axis=averaged, keepdims=True)
-    var = xp.mean((x - mean) ** 2, axis=averaged, keepdims=True)
+    centred = x - mean
+    var = xp.mean(centred**2, axis=averaged, keepdims=True)
     std = xp.sqrt(var + eps)
-    x_hat = (x - mean) / std
+    x_hat = centred / std
     y = gamma * x_hat + beta
     return xp.astype(y, dtype), _update(xp, running, mean, var, decay), Cache(x_hat, std, gamma, averaged)
 

@@ -17,10 +17,11 @@ Written against the array API standard, like `numpy.py`.
 
 from typing import Any, NamedTuple
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from dlbook.batch_norm import Cache
 from dlbook.batch_norm.numpy import batch_norm_backward, batch_norm_train
+from dlbook.frameworks import array_namespace
 from dlbook.shapes import Axis, Batch, PerFeature, axes, shape_of, statistics_shape
 
 

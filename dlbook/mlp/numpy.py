@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from dlbook.batch_norm import Running
 from dlbook.batch_norm.numpy import batch_norm_backward, batch_norm_test, batch_norm_train, precise_statistics
-from dlbook.frameworks import to_numpy
+from dlbook.frameworks import array_namespace, to_numpy
 from dlbook.mlp import Fit, Layer, Params, RunningStatistics, draws
 from dlbook.mlp.arguments import check_fit, check_inputs, check_labels, check_running, layers
 from dlbook.mlp.records import history, is_recorded
@@ -178,17 +178,25 @@ def _cross_entropy(logits: Logits, y: Labels, label_smoothing: float) -> tuple[A
 
     There each is computed on its own; here the exponentials, most of the work of a small network, are shared.
     """
-    if label_smoothing or is_half(logits.dtype):
+    if is_half(logits.dtype):
         options = {"label_smoothing": label_smoothing}
         loss = cross_entropy(logits, y, reduction="none", **options)
         return loss, cross_entropy_backward(logits, y, reduction="sum", **options)
-    xp, y = array_namespace(logits), array_namespace(logits).expand_dims(y, axis=-1)
+    xp, y, classes = (
+        array_namespace(logits),
+        array_namespace(logits).expand_dims(y, axis=-1),
+        logits.shape[-1],
+    )
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     e = xp.exp(shifted)
     total = xp.sum(e, axis=-1, keepdims=True)
-    right = y == xp.arange(logits.shape[-1], device=device(logits))
+    q = xp.astype(y == xp.arange(classes, device=device(logits)), logits.dtype)
+    if label_smoothing:
+        q = (1 - label_smoothing) * q + label_smoothing / classes
+        loss = 0.0 - xp.sum(q * (shifted - xp.log(total)), axis=-1)
+        return loss, e / total * xp.sum(q, axis=-1, keepdims=True) - q
     loss = xp.log(total) - xp.take_along_axis(shifted, y, axis=-1)
-    return xp.squeeze(loss, axis=-1), e / total - xp.astype(right, logits.dtype)
+    return xp.squeeze(loss, axis=-1), e / total - q
 
 
 def _forward(params, x, running, training, decay, eps):
@@ -252,4 +260,8 @@ def _take(a: Any, rows: np.ndarray, axes: int) -> Any:
         return xp.take(a, rows, axis=-axes)
     if a.ndim == axes:
         return a[rows]
-    return a[xp.arange(rows.shape[0], device=device(a))[:, None], rows]
+    first = (
+        a.shape[-axes] * xp.arange(rows.shape[0], device=device(a))[:, None]
+    )  # the first row of each model
+    flat = xp.reshape(a, (-1, *a.shape[2:]))  # one index per row copies faster than two
+    return xp.reshape(xp.take(flat, xp.reshape(first + rows, (-1,)), axis=0), (*rows.shape, *a.shape[2:]))

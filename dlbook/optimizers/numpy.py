@@ -5,8 +5,10 @@ Written against the array API standard, so CuPy arrays run through the same line
 
 from typing import Any
 
-from array_api_compat import array_namespace, device
+import numpy as np
+from array_api_compat import device
 
+from dlbook.frameworks import array_namespace
 from dlbook.optimizers import Optimizer, arguments
 from dlbook.optimizers.arguments import check_step, corrections
 
@@ -92,6 +94,8 @@ def _like(w: Any, hyper: arguments.Hyper) -> Any:
     """A number as it is, since it takes on any dtype; an array in the dtype and on the device of `w`."""
     if isinstance(hyper, float):
         return hyper
+    if type(w) is np.ndarray:
+        return hyper.astype(w.dtype)
     return array_namespace(w).asarray(hyper, dtype=w.dtype, device=device(w))
 
 

@@ -7,9 +7,9 @@ results and not accidents, so the warnings NumPy gives for them are switched off
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from dlbook.frameworks import to_numpy
+from dlbook.frameworks import array_namespace, to_numpy
 from dlbook.shapes import Batch, Labels, Logits, is_half
 from dlbook.softmax.arguments import (
     check_cross_entropy,

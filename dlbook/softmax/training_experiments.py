@@ -5,7 +5,7 @@ side by side on a leading axis.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -21,22 +21,32 @@ from dlbook.softmax.numpy import cross_entropy, cross_entropy_backward, log_soft
 
 def doubled(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Softmax twice: cross-entropy of probabilities mistaken for logits, per example, and its gradient in z."""
+    return cross_entropy(softmax(z), y, reduction="none"), doubled_gradient(z, y)
+
+
+def doubled_gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     p = softmax(z)
-    return cross_entropy(p, y, reduction="none"), through_softmax(
-        p, cross_entropy_backward(p, y, reduction="sum")
-    )
+    return through_softmax(p, crossed_gradient(p, y))
 
 
 def squared(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The squared distance between the probabilities and one-hot labels, per example, and its gradient in z."""
+    error = softmax(z) - np.eye(z.shape[-1])[y]
+    return np.sum(error**2, axis=-1), squared_gradient(z, y)
+
+
+def squared_gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     p = softmax(z)
-    error = p - np.eye(z.shape[-1])[y]
-    return np.sum(error**2, axis=-1), through_softmax(p, 2 * error)
+    return through_softmax(p, 2 * (p - np.eye(z.shape[-1])[y]))
 
 
 def crossed(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cross-entropy from the logits, per example, and its gradient in z."""
-    return cross_entropy(z, y, reduction="none"), cross_entropy_backward(z, y, reduction="sum")
+    return cross_entropy(z, y, reduction="none"), crossed_gradient(z, y)
+
+
+def crossed_gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return cross_entropy_backward(z, y, reduction="sum")
 
 
 def through_softmax(p: np.ndarray, dp: np.ndarray) -> np.ndarray:
@@ -45,6 +55,11 @@ def through_softmax(p: np.ndarray, dp: np.ndarray) -> np.ndarray:
 
 
 LOSSES = {"cross-entropy": crossed, "softmax twice": doubled, "squared error": squared}
+GRADIENTS = {  # alone, for training, which looks at nothing else
+    "cross-entropy": crossed_gradient,
+    "softmax twice": doubled_gradient,
+    "squared error": squared_gradient,
+}
 OPTIMIZERS = {"sgd": opt_numpy.sgd, "adam": opt_numpy.adam}
 
 
@@ -74,28 +89,25 @@ def over_rates(
     x, y, x_val, y_val = (
         np.stack([getattr(p, name) for p in parts]) for name in ("x_train", "y_train", "x_val", "y_val")
     )
-    W = np.zeros((len(rates) * seeds, 64, 10))
-    b = np.zeros((len(rates) * seeds, 1, 10))
-    model = np.tile(np.arange(seeds), len(rates))  # which seed each model belongs to
-    step = OPTIMIZERS[optimizer](np.repeat(rates, seeds)[:, None, None])
-    params, orders = {"W": W, "b": b}, [np.random.default_rng(seed) for seed in range(seeds)]
+    params = {"W": np.zeros((len(rates), seeds, 64, 10)), "b": np.zeros((len(rates), seeds, 1, 10))}
+    step = OPTIMIZERS[optimizer](np.reshape(rates, (-1, 1, 1, 1)))
+    orders = [np.random.default_rng(seed) for seed in range(seeds)]
     rows = mlp_numpy.draws.batches(x.shape[1], batch_size, orders, steps)
     with np.errstate(all="ignore"):
-        params = descend(params, x, y, model, rows, step, LOSSES[loss])
-        z = x_val[model] @ params["W"] + params["b"]
-        value, _ = LOSSES[loss](z, y_val[model])
-        right = (z.argmax(axis=-1) == y_val[model]) & ~np.isnan(z).any(axis=-1)
-    shape = (len(rates), seeds)
-    return Rates(right.mean(axis=-1).reshape(shape), value.mean(axis=-1).reshape(shape))
+        params = descend(params, x, y, rows, step, GRADIENTS[loss])
+        z = x_val @ params["W"] + params["b"]
+        value, _ = LOSSES[loss](z, np.broadcast_to(y_val, z.shape[:-1]))
+        right = (z.argmax(axis=-1) == y_val) & ~np.isnan(z).any(axis=-1)
+    return Rates(right.mean(axis=-1), value.mean(axis=-1))
 
 
-def descend(params, x, y, model, rows, step: Optimizer, loss: Callable):
-    """One pass over the mini-batches `rows`, (seeds, batch) each; `model` says which seed's data a model sees."""
+def descend(params, x, y, rows, step: Optimizer, gradient: Callable):
+    """One pass over the mini-batches `rows`, (seeds, batch) each, which the models (rates, seeds, ...) share."""
     state, seeds = step.init(params), np.arange(len(x))[:, None]
     for chosen in rows:
-        xb, yb = x[seeds, chosen][model], y[seeds, chosen][model]
-        _, dz = loss(xb @ params["W"] + params["b"], yb)
-        dz = dz / xb.shape[1]
+        xb, yb = x[seeds, chosen], y[seeds, chosen]
+        z = xb @ params["W"] + params["b"]
+        dz = gradient(z, np.broadcast_to(yb, z.shape[:-1])) / xb.shape[1]
         grads = {"W": np.swapaxes(xb, -1, -2) @ dz, "b": dz.sum(axis=-2, keepdims=True)}
         params, state = step.step(params, grads, state)
     return params
@@ -152,17 +164,18 @@ def noisy(part: data.Split, noise: float, n: int, seed: int) -> data.Split:
     )
 
 
-def calibration_error(p: np.ndarray, y: np.ndarray, *, bins: int = 10) -> float:
+def calibration_error(p: np.ndarray, y: np.ndarray, *, bins: int = 10) -> Any:
     """Expected calibration error: |accuracy − confidence| in `bins` groups of equal size, averaged.
 
-    `p` (n, classes), `y` (n,); the groups are cut after ordering by confidence. Guo et al. (2017), equation 3, with
-    groups of equal size instead of equal width, so that none is empty.
+    `p` (n, classes); `y` (n,), or (..., n) for an error for each set of labels. The groups are cut after ordering by
+    confidence. Guo et al. (2017), equation 3, with groups of equal size instead of equal width, so that none is empty.
     """
     confidence, right = p.max(axis=-1), p.argmax(axis=-1) == y
     order = np.argsort(confidence, kind="stable")
     groups = np.array_split(order, bins)
-    gaps = [abs(right[g].mean() - confidence[g].mean()) * len(g) for g in groups if len(g)]
-    return float(sum(gaps) / len(y))
+    gaps = [abs(right[..., g].mean(axis=-1) - confidence[g].mean()) * len(g) for g in groups if len(g)]
+    error = sum(gaps) / len(p)
+    return float(error) if np.ndim(error) == 0 else error
 
 
 def reliability(p: np.ndarray, y: np.ndarray, *, bins: int = 10) -> tuple[np.ndarray, np.ndarray]:
@@ -179,7 +192,7 @@ def honest_error(p: np.ndarray, rng: np.random.Generator, *, draws: int = 200) -
     """
     cumulative = p.cumsum(axis=-1)
     labels = [(rng.random((len(p), 1)) > cumulative).sum(axis=-1) for _ in range(draws)]
-    return np.array([calibration_error(p, np.minimum(y, p.shape[-1] - 1)) for y in labels])
+    return calibration_error(p, np.minimum(labels, p.shape[-1] - 1))
 
 
 def fit_temperature(z: np.ndarray, y: np.ndarray) -> float:

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from dlbook.frameworks import framework_of
+from dlbook.frameworks import array_namespace, framework_of
 from dlbook.tuning.objectives import Population
 from dlbook.tuning.space import Space
 

@@ -15,7 +15,7 @@ Sobol Sequences with Better Two-Dimensional Projections; Owen (1998), Scrambling
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import fsum, prod
 from typing import Any, ClassVar
 
@@ -120,7 +120,7 @@ class Grid(Sampler):
         for number in self.levels.values() if isinstance(self.levels, Mapping) else [self.levels]:
             check_whole("levels", number, 1)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """How many values each axis takes."""
         return tuple(self._parts(name, scale) for name, scale in self.space.scales.items())
@@ -135,11 +135,15 @@ class Grid(Sampler):
             raise ValueError(
                 f"i must be below {len(self)}, the points of this grid, got {i}: Random has no end"
             )
-        shift = np.full(len(self.shape), 0.5)
-        if self.seed is not None:
-            shift = np.random.default_rng(self.seed).random(len(self.shape))
         parts = np.unravel_index(i, self.shape)
-        return tuple((k + s) / n for k, s, n in zip(map(int, parts), shift.tolist(), self.shape, strict=True))
+        return tuple((k + s) / n for k, s, n in zip(map(int, parts), self._shift, self.shape, strict=True))
+
+    @cached_property
+    def _shift(self) -> list[float]:
+        """Where in its part the point lies, on each axis."""
+        if self.seed is None:
+            return [0.5] * len(self.shape)
+        return np.random.default_rng(self.seed).random(len(self.shape)).tolist()
 
     def _parts(self, name: str, scale: Scale) -> int:
         if isinstance(scale, Choice):
