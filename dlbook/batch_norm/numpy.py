@@ -47,7 +47,11 @@ def batch_norm_train(
     std = xp.sqrt(var + eps)
     x_hat = centred / std
     y = gamma * x_hat + beta
-    return xp.astype(y, dtype), _update(xp, running, mean, var, decay), Cache(x_hat, std, gamma, averaged)
+    return (
+        xp.astype(y, dtype, copy=False),
+        _update(xp, running, mean, var, decay),
+        Cache(x_hat, std, gamma, averaged),
+    )
 
 
 def batch_norm_test(
@@ -60,7 +64,7 @@ def batch_norm_test(
     xp = array_namespace(x)
     check_test(x, gamma, beta, running, eps)
     dtype, x, gamma, beta, mean, var = x.dtype, *_wide(xp, x, gamma, beta, *running)
-    return xp.astype(gamma * (x - mean) / xp.sqrt(var + eps) + beta, dtype)
+    return xp.astype(gamma * (x - mean) / xp.sqrt(var + eps) + beta, dtype, copy=False)
 
 
 def batch_norm_backward(dy: Batch, cache: Cache) -> tuple[Batch, PerFeature, PerFeature]:
@@ -78,7 +82,7 @@ def batch_norm_backward(dy: Batch, cache: Cache) -> tuple[Batch, PerFeature, Per
     dx = (dx_hat - xp.mean(dx_hat, axis=averaged, keepdims=True) - x_hat * along) / std
     dgamma = _sum_to(xp, dy * x_hat, averaged, gamma.shape)
     dbeta = _sum_to(xp, dy, averaged, gamma.shape)
-    return xp.astype(dx, dtype), dgamma, dbeta
+    return xp.astype(dx, dtype, copy=False), dgamma, dbeta
 
 
 def precise_statistics(batches: Iterable[Batch], *, axis: Axis = -2) -> Running:
@@ -120,7 +124,7 @@ def fold(
     dtype, W, gamma, beta, mean, var = W.dtype, *_wide(xp, W, gamma, beta, *running)
     scale = gamma / xp.sqrt(var + eps)
     shift = -mean if b is None else xp.astype(b, mean.dtype) - mean
-    return xp.astype(W * scale, dtype), xp.astype(shift * scale + beta, dtype)
+    return xp.astype(W * scale, dtype, copy=False), xp.astype(shift * scale + beta, dtype, copy=False)
 
 
 class BatchNorm:
@@ -178,7 +182,7 @@ def _update(xp: Any, running: Running | None, mean: Any, var: Any, decay: float)
     if running is None:
         return Running(mean, var)
     shape, dtype = running.mean.shape, running.mean.dtype
-    mean, var = (xp.astype(xp.reshape(a, shape), dtype) for a in (mean, var))
+    mean, var = (xp.astype(xp.reshape(a, shape), dtype, copy=False) for a in (mean, var))
     return Running(decay * running.mean + (1 - decay) * mean, decay * running.var + (1 - decay) * var)
 
 

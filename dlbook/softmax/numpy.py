@@ -31,7 +31,7 @@ def softmax(z: Logits, *, axis: int = -1, temperature: float = 1.0) -> Logits:
     axis, temperature = check_softmax(z, axis, temperature)
     xp = array_namespace(z)
     e = xp.exp(_shifted(xp, z, axis) / temperature)
-    return xp.astype(e / xp.sum(e, axis=axis, keepdims=True), z.dtype)
+    return xp.astype(e / xp.sum(e, axis=axis, keepdims=True), z.dtype, copy=False)
 
 
 @np.errstate(all="ignore")
@@ -40,7 +40,7 @@ def log_softmax(z: Logits, *, axis: int = -1, temperature: float = 1.0) -> Logit
     axis, temperature = check_softmax(z, axis, temperature)
     xp = array_namespace(z)
     shifted = _shifted(xp, z, axis) / temperature
-    return xp.astype(shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True)), z.dtype)
+    return xp.astype(shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True)), z.dtype, copy=False)
 
 
 def hardmax(z: Logits, *, axis: int = -1) -> Logits:
@@ -65,7 +65,7 @@ def logsumexp(z: Logits, *, axis: int = -1) -> Any:
     largest = xp.max(wide, axis=axis, keepdims=True)
     largest = xp.where(xp.isfinite(largest), largest, 0.0)  # inf - inf would be NaN
     total = xp.log(xp.sum(xp.exp(wide - largest), axis=axis))
-    return xp.astype(xp.squeeze(largest, axis=axis) + total, z.dtype)
+    return xp.astype(xp.squeeze(largest, axis=axis) + total, z.dtype, copy=False)
 
 
 @np.errstate(all="ignore")
@@ -95,7 +95,7 @@ def cross_entropy(
     loss = 0.0 - xp.sum(q * log_p, axis=axis)
     if reduction != "none":
         loss = xp.sum(loss)
-    return xp.astype(loss / counted if reduction == "mean" else loss, dtype)
+    return xp.astype(loss / counted if reduction == "mean" else loss, dtype, copy=False)
 
 
 @np.errstate(all="ignore")
@@ -120,7 +120,7 @@ def cross_entropy_backward(
     dz = softmax(z, axis=axis) * xp.sum(q, axis=axis, keepdims=True) - q
     if reduction == "mean":
         dz = xp.where(xp.isnan(counted), 0.0, dz / counted)
-    return xp.astype(dz, dtype)
+    return xp.astype(dz, dtype, copy=False)
 
 
 class SoftmaxRegression:
@@ -202,7 +202,7 @@ def _targets(
         keep, q = _one_hot(xp, z, y, axis, ignore_index)
         z = xp.where(keep, z, 0.0)
         keep = xp.astype(keep, z.dtype)
-        q = xp.astype(q, z.dtype) * keep
+        q = xp.astype(q, z.dtype, copy=False) * keep
         counted = xp.sum(w * q)
     if label_smoothing:
         q = ((1 - label_smoothing) * q + label_smoothing / classes) * keep
@@ -211,7 +211,7 @@ def _targets(
 
 def _one_hot(xp: Any, z: Logits, y: Labels, axis: int, ignore_index: int | None) -> tuple[Any, Any]:
     """Which labels count, with 1 on the class axis, and for those which class is theirs; of truth values."""
-    y = xp.expand_dims(xp.astype(y, xp.int64), axis=axis)
+    y = xp.expand_dims(xp.astype(y, xp.int64, copy=False), axis=axis)
     keep = y == y if ignore_index is None else y != ignore_index
     if y.size:
         kept = xp.where(keep, y, 0)
