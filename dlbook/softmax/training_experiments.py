@@ -168,7 +168,7 @@ def calibration_error(p: np.ndarray, y: np.ndarray, *, bins: int = 10) -> Any:
     """Expected calibration error: |accuracy − confidence| in `bins` groups of equal size, averaged.
 
     `p` (n, classes); `y` (n,), or (..., n) for an error for each set of labels. The groups are cut after ordering by
-    confidence. Guo et al. (2017), equation 3, with groups of equal size instead of equal width, so that none is empty.
+    confidence. Guo et al. (2017), equation 3, with groups of equal size, not of equal width, so that none is empty.
     """
     confidence, right = p.max(axis=-1), p.argmax(axis=-1) == y
     order = np.argsort(confidence, kind="stable")

@@ -4,6 +4,7 @@ Between seeds vary the split of the digits, the first weights and the order of t
 search the configurations that it drew.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -124,11 +125,14 @@ def ridge(*, rates: int = 13, betas: int = 7, seeds: int = 3) -> Ridge:
     lr = np.geomspace(1e-3, 10, rates)
     beta = OneMinusLog(0, 0.99).value(np.linspace(0, 1, betas))
     grid, shape = np.meshgrid(beta, lr, indexing="ij"), (betas, rates)
-    forms = [
-        train(lambda repeat, form=form: opt_numpy.momentum(repeat(form), repeat(grid[0])), shape, seeds)
-        for form in (grid[1], grid[1] / (1 - grid[0]))
-    ]
-    return Ridge(lr, beta, *forms)
+
+    def over(rate):
+        return train(lambda repeat: opt_numpy.momentum(repeat(rate), repeat(grid[0])), shape, seeds)
+
+    with ThreadPoolExecutor(
+        max_workers=2
+    ) as pool:  # NumPy works without Python's lock: two threads, two cores
+        return Ridge(lr, beta, *pool.map(over, (grid[1], grid[1] / (1 - grid[0]))))
 
 
 def best_rates(rates: np.ndarray, loss: np.ndarray) -> np.ndarray:
