@@ -23,7 +23,8 @@ from dlbook.optimizers import Optimizer
 from dlbook.optimizers import numpy as opt_numpy
 from dlbook.softmax.numpy import cross_entropy, cross_entropy_backward
 
-FEATURES, WIDTH, CLASSES = 64, 64, 10
+FEATURES, CLASSES = 64, 10
+WIDTH, DEEP_WIDTH = 32, 64  # units in a hidden layer, of the reader with two of them and of the one with five
 BATCH, STEPS = 64, 170  # ten epochs of 17 mini-batches
 TOGETHER = 30  # networks in one population: as many as a processor's cache holds
 GUESSING = log(CLASSES)  # the loss of a network that gives every digit the same probability
@@ -51,12 +52,13 @@ def sweep(
     seeds: int,
     *,
     hidden: int,
+    width: int = DEEP_WIDTH,
     batch_norm: bool,
     optimizer: Callable[[Any], Optimizer] = opt_numpy.sgd,
     compensate: bool = False,
     prepare: Callable[[Params], Params] = lambda params: params,
 ) -> Grid:
-    """Train a network with `hidden` layers of 64 ReLUs for every setting and seed, ten epochs each.
+    """Train a network with `hidden` layers of `width` ReLUs for every setting and seed, ten epochs each.
 
     With `compensate`, hidden weights that start s times larger take steps s squared times larger. `prepare` may
     change the first parameters of a population, whose arrays have a leading axis of models.
@@ -66,7 +68,7 @@ def sweep(
     ends = []
     for some in (runs[start : start + TOGETHER] for start in range(0, len(runs), TOGETHER)):
         rates, scales, generators, part = columns(some)
-        params = mlp_numpy.init((FEATURES, *hidden * [WIDTH], CLASSES), generators, batch_norm=batch_norm)
+        params = mlp_numpy.init((FEATURES, *hidden * [width], CLASSES), generators, batch_norm=batch_norm)
         params |= {name: params[name] * scales.astype("float32") for name in hidden_weights}
         steps = optimizer(rates)
         if compensate:
@@ -118,6 +120,7 @@ def optimisers(
                 [(rate, 1.0) for rate in its],
                 seeds,
                 hidden=hidden,
+                width=WIDTH,
                 batch_norm=arm == "batch norm",
                 optimizer=getattr(opt_numpy, name),
             )

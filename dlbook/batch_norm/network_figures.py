@@ -102,8 +102,9 @@ def differences(ax: Axes, rates: Sequence[float], difference: np.ndarray) -> Axe
     ax.axhline(0, color=BLACK, linewidth=1, linestyle="--", marker="")
     ax.set(xscale="log", xlabel="learning rate", ylabel="loss after − loss before (nats)")
     ax.set_yscale("symlog", linthresh=0.02)
-    ticks = [-0.2, -0.02, 0, 0.02, 0.2, 2]
-    ax.set_ylim(-0.4, 4)
+    low, high = 2 * min(difference.min(), -0.1), 2 * max(difference.max(), 0.1)
+    ticks = [tick for tick in (-2, -0.2, -0.02, 0, 0.02, 0.2, 2) if low < tick < high]
+    ax.set_ylim(low, high)
     ax.set_yticks(ticks, [f"{tick:g}".replace("-", "−") for tick in ticks])
     return ax
 

@@ -233,7 +233,7 @@ def images(x: np.ndarray, *, channels: str = "first") -> np.ndarray:
     return x.reshape(-1, 1, 8, 8) if channels == "first" else x.reshape(-1, 8, 8, 1)
 
 
-def convolutions(rates: Sequence[float], seeds: int = 5, *, epochs: int = 3) -> dict[str, Grid]:
+def convolutions(rates: Sequence[float], seeds: int = 3, *, epochs: int = 3) -> dict[str, Grid]:
     """The convolutional network in PyTorch with and without batch norm, at every learning rate."""
     ends = {"plain": [], "batch norm": []}
     for (name, results), rate, seed in (
