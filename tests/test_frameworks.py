@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import types
 
+import array_api_compat
 import numpy as np
 import pytest
 from conftest import require
@@ -55,6 +56,15 @@ def test_installed_frameworks_are_those_that_python_can_find(monkeypatch):
 
 def test_load_gives_the_module_of_a_topic_in_a_framework(framework):
     assert load("batch_norm", framework).__name__ == f"dlbook.batch_norm.{framework}"
+
+
+def test_the_functions_for_an_array_are_those_of_array_api_compat():
+    for x in (np.zeros(2), np.float32(1), np.ma.zeros(2)):
+        assert frameworks.array_namespace(x) is array_api_compat.array_namespace(x)
+    xp = pytest.importorskip("array_api_strict")
+    assert frameworks.array_namespace(xp.zeros(2)) is xp
+    with pytest.raises(TypeError):
+        frameworks.array_namespace([1.0])
 
 
 def test_a_framework_that_does_not_exist_is_named_beside_those_that_do():

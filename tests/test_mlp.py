@@ -704,8 +704,9 @@ def test_batch_norm_at_test_time_needs_statistics(framework, rng):
         module.evaluate(params, x, y)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_loss_of_a_step_is_that_of_softmax_to_the_last_bit(framework, dtype, rng):
+def test_the_loss_of_a_step_is_that_of_softmax_to_the_last_bit(framework, dtype, smoothing, rng):
     """A step computes it in fewer operations; also where a logit is infinite or none is a number."""
     mlp, softmax = frameworks.load("mlp", framework), frameworks.load("softmax", framework)
     params = warm(mlp_numpy.init((4, 3), rng, models=5, dtype=dtype), rng)
@@ -713,12 +714,12 @@ def test_the_loss_of_a_step_is_that_of_softmax_to_the_last_bit(framework, dtype,
         params["b1"][model, 0, 1] = extreme
     x, y = batch(rng, rows=8, dtype=dtype)
     params, x, y = convert((params, x, y), framework)
-    loss, grads, _ = mlp.loss_and_gradients(params, x, y)
+    loss, grads, _ = mlp.loss_and_gradients(params, x, y, label_smoothing=smoothing)
     z, _, _ = mlp.forward(params, x)
-    labels = convert(np.broadcast_to(plain(y), (5, 8)), framework)
-    wanted = plain(softmax.cross_entropy(z, labels, reduction="none")).mean(axis=-1)
+    labels, smooth = convert(np.broadcast_to(plain(y), (5, 8)), framework), {"label_smoothing": smoothing}
+    wanted = plain(softmax.cross_entropy(z, labels, reduction="none", **smooth)).mean(axis=-1)
     if framework == "numpy":
         assert_close(loss, wanted)
-        slopes = softmax.cross_entropy_backward(z, labels, reduction="sum") / 8
+        slopes = softmax.cross_entropy_backward(z, labels, reduction="sum", **smooth) / 8
         assert_close(grads["b1"], slopes.sum(axis=-2, keepdims=True))
     assert_close(plain(loss), wanted, rtol=1e-6)

@@ -386,3 +386,14 @@ def test_make_alone_lists_the_commands():
     listing = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for word in ("book", "test", "chapters", "lab", "lint", "bench", "clean"):
         assert f"make {word} " in listing
+
+
+def test_the_set_up_compiles_packages_but_for_their_tests_and_skips_what_is_not_python(tmp_path, monkeypatch):
+    for name in ("package/module.py", "package/tests/test_module.py", "package/template.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x = 1\n" if "template" not in name else "{{ not Python }} =\n")
+    prelude = f"import sysconfig; sysconfig.get_path = lambda name: {str(tmp_path)!r}"
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", prelude + setup.COMPILE], check=True, env=environment)
+    compiled = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.pyc")]
+    assert [name.partition(".")[0] for name in compiled] == ["package/__pycache__/module"]

@@ -65,6 +65,18 @@ def test_one_vs_rest_is_scikit_learns(blobs):
     np.testing.assert_allclose(experiments.shared_sigmoids(x @ W + b), model.predict_proba(x), atol=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_search_for_a_penalty_stops_at_the_one_that_trying_all_would_choose(seed):
+    part = data.wine(seed)
+    train, val = data.standardise(part.x_train, part.x_val)
+    losses = []
+    for l2 in experiments.HEAD_PENALTIES:
+        W, b = experiments.fit(train, part.y_train, l2)
+        losses.append(experiments.nll(softmax(val @ W + b, axis=1), part.y_val))
+    chosen = experiments.compare_heads("wine", seeds=3).penalty[0, seed]
+    assert chosen == experiments.HEAD_PENALTIES[int(np.argmin(losses))]
+
+
 def test_nearest_mean_is_scikit_learns_nearest_centroid(blobs):
     x, y = blobs
     new = np.random.default_rng(1).normal(size=(50, 2))

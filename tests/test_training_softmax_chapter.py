@@ -67,6 +67,19 @@ def test_the_calibration_error_is_that_of_scikit_learns_curve(rng):
     np.testing.assert_allclose(ours[1], accuracy, atol=1e-9)
 
 
+def test_many_sets_of_labels_have_the_errors_that_each_has_alone(rng):
+    p = rng.dirichlet(np.ones(4), 53)
+    y = rng.integers(0, 4, (7, 53))
+    alone = [experiments.calibration_error(p, labels) for labels in y]
+    np.testing.assert_array_equal(experiments.calibration_error(p, y), alone)
+
+
+@pytest.mark.parametrize("name", experiments.LOSSES)
+def test_the_gradient_that_training_follows_is_that_of_the_loss(name, rng):
+    z, y = 5 * rng.normal(size=(6, 4)), rng.integers(0, 4, 6)
+    np.testing.assert_array_equal(experiments.GRADIENTS[name](z, y), experiments.LOSSES[name](z, y)[1])
+
+
 def test_calibration_error_by_hand_and_with_fewer_examples_than_groups():
     p = np.array([[0.9, 0.1], [0.6, 0.4]])
     assert experiments.calibration_error(p, np.array([0, 1])) == pytest.approx((0.1 + 0.6) / 2)
