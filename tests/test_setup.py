@@ -388,7 +388,7 @@ def test_make_alone_lists_the_commands():
         assert f"make {word} " in listing
 
 
-def test_the_set_up_compiles_packages_but_for_their_tests_and_skips_what_is_not_python(tmp_path, monkeypatch):
+def test_the_set_up_compiles_packages_but_for_their_tests_and_skips_what_is_not_python(tmp_path):
     for name in ("package/module.py", "package/tests/test_module.py", "package/template.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x = 1\n" if "template" not in name else "{{ not Python }} =\n")

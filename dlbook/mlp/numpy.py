@@ -182,11 +182,8 @@ def _cross_entropy(logits: Logits, y: Labels, label_smoothing: float) -> tuple[A
         options = {"label_smoothing": label_smoothing}
         loss = cross_entropy(logits, y, reduction="none", **options)
         return loss, cross_entropy_backward(logits, y, reduction="sum", **options)
-    xp, y, classes = (
-        array_namespace(logits),
-        array_namespace(logits).expand_dims(y, axis=-1),
-        logits.shape[-1],
-    )
+    xp, classes = array_namespace(logits), logits.shape[-1]
+    y = xp.expand_dims(y, axis=-1)
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     e = xp.exp(shifted)
     total = xp.sum(e, axis=-1, keepdims=True)
@@ -260,8 +257,6 @@ def _take(a: Any, rows: np.ndarray, axes: int) -> Any:
         return xp.take(a, rows, axis=-axes)
     if a.ndim == axes:
         return a[rows]
-    first = (
-        a.shape[-axes] * xp.arange(rows.shape[0], device=device(a))[:, None]
-    )  # the first row of each model
+    first = a.shape[-axes] * xp.arange(rows.shape[0], device=device(a))[:, None]  # of each model's rows
     flat = xp.reshape(a, (-1, *a.shape[2:]))  # one index per row copies faster than two
     return xp.reshape(xp.take(flat, xp.reshape(first + rows, (-1,)), axis=0), (*rows.shape, *a.shape[2:]))

@@ -129,9 +129,8 @@ def ridge(*, rates: int = 13, betas: int = 7, seeds: int = 3) -> Ridge:
     def over(rate):
         return train(lambda repeat: opt_numpy.momentum(repeat(rate), repeat(grid[0])), shape, seeds)
 
-    with ThreadPoolExecutor(
-        max_workers=2
-    ) as pool:  # NumPy works without Python's lock: two threads, two cores
+    # NumPy works without Python's lock, so two threads use two cores
+    with ThreadPoolExecutor(max_workers=2) as pool:
         return Ridge(lr, beta, *pool.map(over, (grid[1], grid[1] / (1 - grid[0]))))
 
 
