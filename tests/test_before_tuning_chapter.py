@@ -125,6 +125,14 @@ def test_runs_with_the_same_seeds_are_the_same_and_each_seed_matters():
     assert len(set(result.loss[1:])) == 3
 
 
+def test_many_runs_on_all_cores_are_the_runs_of_one_population(monkeypatch):
+    monkeypatch.setattr(experiments, "PIECE", 3)
+    splits, trials = [0, 1, 0, 1, 0, 1, 0], range(7)
+    whole = experiments.runs(splits, trials, steps=20, rate=0.3)
+    for values, expected in zip(experiments.many(splits, trials, steps=20, rate=0.3), whole, strict=True):
+        np.testing.assert_array_equal(values, expected)
+
+
 def test_a_study_returns_one_of_the_trained_readers_and_its_luck_is_the_draw():
     accuracy = experiments.studies(30, rates=6, draws=2)
     assert accuracy.shape == (30,)

@@ -86,10 +86,13 @@ def test_the_signal_jumps_every_1500_steps():
 
 
 def test_the_accumulated_form_is_the_averaged_one_at_a_larger_rate():
-    ridge = experiments.ridge(rates=5, betas=3, seeds=1)
+    ridge = experiments.ridge(per_decade=1, seeds=1)
     assert ridge.averaged.shape == ridge.accumulated.shape == (3, 5, 1)
-    np.testing.assert_allclose(ridge.accumulated[0], ridge.averaged[0])  # beta is 0
-    np.testing.assert_allclose(ridge.accumulated[2, :3], ridge.averaged[2, 2:], rtol=1e-3)  # 1 - beta is 0.01
+    beta, rate = ridge.betas[:, None] + 0 * ridge.rates, ridge.rates / (1 - ridge.betas[:, None])
+    direct = experiments.train(lambda repeat: opt_numpy.momentum(repeat(rate), repeat(beta)), (3, 5), 1)
+    np.testing.assert_allclose(ridge.accumulated, direct, rtol=1e-3)
+    np.testing.assert_allclose(ridge.averaged[0], direct[0])  # beta is 0
+    np.testing.assert_allclose(ridge.rates, np.geomspace(1e-3, 10, 5))
 
 
 def test_the_best_rate_is_refined_between_the_grid_points():

@@ -166,10 +166,13 @@ def test_trials_needed_are_those_of_the_table():
 
 def test_optuna_searches_the_square_and_only_gets_better():
     pytest.importorskip("optuna")
-    result = experiments.adaptive(BOWL, 12, seeds=2, replays=5)
-    assert result.random.shape == (5, 24)
-    assert result.halton.shape == (5, 12)
-    assert result.tpe.shape == (2, 12)
+    drawn = experiments.all_designs((16,), 5)
+    result = experiments.adaptive(BOWL, drawn, 8, seeds=2)
+    assert result.random.shape == (5, 16)
+    assert result.halton.shape == (5, 8)
+    assert result.tpe.shape == (2, 8)
+    first = experiments.look_up(BOWL, drawn["random"][16])
+    np.testing.assert_array_equal(result.random[:, -1], first.min(axis=1))
     assert all((np.diff(one, axis=1) <= 0).all() for one in result)
 
 

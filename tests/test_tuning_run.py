@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from math import inf, isnan, nan
 from pathlib import Path
@@ -131,17 +132,47 @@ def test_the_search_is_that_of_the_scheduler_with_the_configurations_of_the_samp
 
 @pytest.mark.parametrize("name", ["none", "successive halving", "hyperband", "pbt"])
 @every_sampler
-@pytest.mark.parametrize("chunk", [None, 2])
-def test_a_vectorised_search_has_the_table_of_a_local_one(name, sampler, chunk):
+@pytest.mark.parametrize(("chunk", "workers"), [(None, 1), (2, 1), (2, 2), (4, 3)])
+def test_a_vectorised_search_has_the_table_of_a_local_one(name, sampler, chunk, workers):
     scheduler, n = SCHEDULERS[name]
     if isinstance(scheduler, PBT):
         sampler = scheduler.sampler
     objective = Together(chunk)
-    study = run(objective, SPACE, sampler, scheduler, n=n, engine="vectorised")
+    study = run(objective, SPACE, sampler, scheduler, n=n, engine="vectorised", workers=workers)
     local = run(train, SPACE, sampler, scheduler, n=n)
     assert rows(study) == rows(local)
     assert len(study.done) == len(local.done) == sum(objective.sizes)
-    assert chunk is None or max(objective.sizes) == chunk
+    assert chunk is None or max(objective.sizes) <= chunk
+
+
+def test_vectorised_workers_train_at_the_same_time_and_share_alike():
+    meeting = threading.Barrier(2, timeout=30)
+
+    class Meeting(Together):
+        def __call__(self, *given):
+            meeting.wait()  # which a lone thread would do in vain
+            return super().__call__(*given)
+
+    objective = Meeting(chunk=4)
+    study = run(objective, SPACE, SAMPLER, n=10, engine="vectorised", workers=2)
+    assert sorted(objective.sizes) == [2, 2, 3, 3]
+    assert rows(study) == rows(run(train, SPACE, SAMPLER, n=10))
+
+
+def test_what_a_vectorised_worker_finished_is_kept_when_another_fails(tmp_path):
+    class Bad(Together):
+        def __call__(self, config, *rest):
+            if config["lr"].max() > 0.1:
+                raise ArithmeticError("no")
+            return super().__call__(config, *rest)
+
+    fine = [one.trial for one in run(train, SPACE, SAMPLER, n=8).done if one.config["lr"] <= 0.1]
+    assert 0 < len(fine) < 8
+    path = tmp_path / "half.jsonl"
+    with pytest.raises(ArithmeticError, match="no") as caught:
+        run(Bad(chunk=1), SPACE, SAMPLER, n=8, store=path, engine="vectorised", workers=8)
+    assert "'lr'" in "".join(caught.value.__notes__)
+    assert list(Study.read(path).trials) == fine
 
 
 def test_asha_sees_all_that_wait_at_once_when_it_is_vectorised():
@@ -658,7 +689,6 @@ def test_a_terminal_is_watched_and_a_file_is_not(monkeypatch):
     [
         ({"engine": "ray"}, ValueError, "engine must be one of 'local', 'vectorised', 'optuna', got 'ray'"),
         ({"workers": 0}, ValueError, "workers must be a whole number of at least 1, got 0"),
-        ({"workers": 2, "engine": "vectorised"}, ValueError, "workers must be 1 with engine='vectorised'"),
         ({"n": 0}, ValueError, "n must be a whole number of at least 1, got 0"),
         ({"n": None}, ValueError, "n must be a whole number of at least 1, got None"),
         ({"n": 2.0}, ValueError, "n must be a whole number"),

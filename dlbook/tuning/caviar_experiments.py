@@ -16,6 +16,7 @@ from sklearn.datasets import load_iris
 
 from dlbook import data
 from dlbook.mlp import numpy as mlp_numpy
+from dlbook.parallel import parallel
 from dlbook.tuning import (
     MLP,
     PBT,
@@ -50,7 +51,7 @@ def reader(seed: int = 0, **settings: Any) -> MLP:
 
 def caviar(n: int = 243, *, seed: int = 0) -> Study:
     """`n` random configurations of Adam trained side by side for 27 epochs, with a point of the curve every 3."""
-    return run(reader(seed), SPACE, Random(SPACE, seed=seed), n=n, engine="vectorised")
+    return run(reader(seed), SPACE, Random(SPACE, seed=seed), n=n, engine="vectorised", workers=2)
 
 
 def curves(study: Study) -> np.ndarray:
@@ -485,10 +486,11 @@ class Stale(NamedTuple):
 
 def stale(seeds: Sequence[int] = range(3), rates: np.ndarray = RATES) -> Stale:
     """Gradient descent at every rate, before and after each change; the seeds are those of weights and batches."""
-    found = {name: sweep(one, rates, seeds) for name, one in changes().items()}
-    losses = np.array([np.median(one, axis=0) for one in found.values()])
+    changed = changes()
+    found = parallel(lambda one: sweep(one, rates, seeds), changed.values())
+    losses = np.median(found, axis=1)
     best = losses.argmin(axis=1)
-    return Stale(tuple(found), losses, rates[best], losses.min(axis=1), losses[:, best[OLD]])
+    return Stale(tuple(changed), losses, rates[best], losses.min(axis=1), losses[:, best[OLD]])
 
 
 def sweep(objective: Callable, rates: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
@@ -522,7 +524,8 @@ def transfer(
     standardised: bool, seeds: Sequence[int] = range(3), rates: np.ndarray = DOMAIN_RATES
 ) -> Transfer:
     """Best rates of gradient descent in four domains, 80 steps of 32 rows; the seeds change weights and batches."""
-    losses = np.array([_domain(make(0), standardised, rates, seeds) for make in DOMAINS.values()])
+    found = parallel(lambda make: _domain(make(0), standardised, rates, seeds), DOMAINS.values())
+    losses = np.array(found)
     best = losses.argmin(axis=1)
     return Transfer(rates[best], losses, losses[:, best] - losses.min(axis=1, keepdims=True))
 
@@ -553,16 +556,17 @@ def many_seeds(
     config = population(
         **{name: np.full(len(seeds), value) for name, value in config.items()}, seed=np.array(seeds)
     )
-    right, losses = [], []
-    for start in range(0, len(seeds), 50):  # as many as the cache holds
+    x, y = (np.concatenate([objective.data[k], objective.data[k + 2]]) for k in (2, 3))
+
+    def of(start: int) -> tuple[np.ndarray, np.ndarray]:
         part = Population({name: values[start : start + 50] for name, values in config.items()})
         part.models = len(part["seed"])
         result = objective(part, None, 0, epochs)
-        x, y = (np.concatenate([objective.data[k], objective.data[k + 2]]) for k in (2, 3))
         logits, *_ = mlp_numpy.forward(result.state.params, x)
-        right.append(logits.argmax(axis=-1) == y)
-        losses.append(result.loss)
-    return np.concatenate(right), np.concatenate(losses)
+        return logits.argmax(axis=-1) == y, result.loss
+
+    found = parallel(of, range(0, len(seeds), 50))  # as many at once as the cache holds
+    return tuple(map(np.concatenate, zip(*found, strict=True)))
 
 
 class Curse(NamedTuple):

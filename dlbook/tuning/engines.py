@@ -1,4 +1,4 @@
-"""Engines: who trains. This process, several of them, or a whole population as one computation.
+"""Engines: who trains. This process, several of them, or a whole population as one computation or a few.
 
 An engine takes jobs and gives them back with their results. It decides nothing: which jobs there are is up to the
 scheduler, and what is kept of them up to `run`. All have the same few words:
@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import Any
 
 from dlbook.frameworks import to_numpy
+from dlbook.parallel import parallel
 from dlbook.tuning.objectives import Result
 from dlbook.tuning.population import gather, split, stack
 from dlbook.tuning.ranking import check_loss
@@ -59,12 +60,16 @@ class Here:
 
 
 class Vectorised:
-    """All jobs at once: those that train from the same start to the same end are one batch."""
+    """All jobs at once: those that train from the same start to the same end are one batch, or several.
+
+    Each worker is a thread of this process with a batch of its own.
+    """
 
     room = inf
 
-    def __init__(self, objective: Callable, space: Space):
-        self._objective, self._space, self._given = objective, space, []
+    def __init__(self, objective: Callable, space: Space, workers: int = 1):
+        self._objective, self._space, self._workers = objective, space, workers
+        self._given, self._errors = [], []
         self._apart = getattr(objective, "apart", ())
         self._chunk = getattr(objective, "chunk", None)
 
@@ -73,12 +78,45 @@ class Vectorised:
         self._given.append((kind, job, config, state))
 
     def finish(self) -> Finished:
-        """Train the batch of the job that has waited longest."""
-        first = self._given[0][0]
-        batch = [k for k, one in enumerate(self._given) if one[0] == first][: self._chunk]
-        _, jobs, configs, states = zip(*(self._given[k] for k in batch), strict=True)
-        taken = set(batch)
-        self._given = [one for k, one in enumerate(self._given) if k not in taken]
+        """Train the batches of the jobs that have waited longest, one a worker.
+
+        An exception of the objective is raised only after what came back together with it was handed over.
+        """
+        batches = []
+        while self._given and len(batches) < self._workers and not self._errors:
+            batches += self._batches(self._workers - len(batches))
+        finished = []
+        for answer in parallel(self._answer, batches, threads=self._workers):
+            if isinstance(answer, Exception):
+                self._errors.append(answer)
+            else:
+                finished += answer
+        if not finished:
+            raise self._errors[0]
+        return finished
+
+    def _batches(self, most: int) -> list[list[tuple]]:
+        """Take the job that has waited longest and those that can be trained with it, in at most so many batches."""
+        given, first = self._given, self._given[0][0]
+        same = [k for k, one in enumerate(given) if one[0] == first]
+        pieces = 1
+        if self._chunk:  # half a chunk is worth a thread
+            pieces = max(-(-len(same) // self._chunk), min(most, 2 * len(same) // self._chunk))
+        if pieces > 1:  # as many for each worker
+            pieces = -(-pieces // most) * most
+        size = -(-len(same) // pieces)
+        taken = set(same[: most * size])
+        self._given = [one for k, one in enumerate(given) if k not in taken]
+        return [[given[k] for k in same[start : start + size]] for start in range(0, len(taken), size)]
+
+    def _answer(self, batch: list[tuple]) -> Finished | Exception:
+        try:
+            return self._train(batch)
+        except Exception as error:
+            return error
+
+    def _train(self, batch: list[tuple]) -> Finished:
+        _, jobs, configs, states = zip(*batch, strict=True)
         config = gather(configs, self._space, self._apart)
         state, began = None if states[0] is None else stack(states), perf_counter()
         results = rows(train(self._objective, jobs[0], config, state), len(jobs))

@@ -19,7 +19,8 @@ array in the state has one row per model in front. So a formula serves both engi
         return (np.log10(config["lr"]) + 2) ** 2 + config["weight_decay"]
 
 Two attributes of an objective are looked at, if it has them: `apart`, the names of hyperparameters that cannot differ
-within a batch, such as a width, which then come as one plain value; and `chunk`, the most models in a batch.
+within a batch, such as a width, which then come as one plain value; and `chunk`, the most models in a batch. Where
+there are several batches and `workers`, the objective is called from several threads at once.
 """
 
 import zlib

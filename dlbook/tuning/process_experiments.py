@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlbook import data
+from dlbook.parallel import parallel
 from dlbook.tuning import (
     MLP,
     Choice,
@@ -30,7 +31,7 @@ from dlbook.tuning import (
     Study,
     run,
 )
-from dlbook.tuning.analysis import importance
+from dlbook.tuning.analysis import Importance, importance
 
 LOG_TEN = float(np.log(10))  # the loss of guessing; whatever is worse counts as that
 SAMPLERS = ("grid", "random", "Halton")
@@ -89,7 +90,7 @@ def surface(
     for seed in range(seeds):
         objective = MLP(data.digits(0), epochs=epochs, seed=seed)
         objective = InPyTorchsForm(objective) if pytorch else objective
-        study = run(objective, space, Lattice(space, shape), n=total.size, engine="vectorised")
+        study = run(objective, space, Lattice(space, shape), n=total.size, engine="vectorised", workers=2)
         total += capped(np.reshape(list(study.losses.values()), shape))
     return total / seeds
 
@@ -222,12 +223,13 @@ def shares(study: Study, halves: int = 10, *, trees: int = 50) -> Shares:
     """Importance from all trials, and from random halves of them, which say how far the numbers can be trusted."""
     names = tuple(study.check_space().scales)
     whole = importance(study, cap=LOG_TEN, trees=trees)
-    parts = []
-    for seed in range(halves):
+
+    def of_half(seed: int) -> Importance:
         chosen = np.random.default_rng(seed).permutation(len(study.done))[: len(study.done) // 2]
         part = Study([study.done[k] for k in chosen], study.space)
-        parts.append(importance(part, cap=LOG_TEN, trees=trees // 2, points=64))
-    row = [[one.shares[name] for name in names] for one in (whole, *parts)]
+        return importance(part, cap=LOG_TEN, trees=trees // 2, points=64)
+
+    row = [[one.shares[name] for name in names] for one in (whole, *parallel(of_half, range(halves)))]
     return Shares(names, np.array(row[0]), np.array(row[1:]), whole.fit)
 
 
@@ -275,9 +277,11 @@ class Adaptive(NamedTuple):
     tpe: np.ndarray
 
 
-def adaptive(losses: np.ndarray, n: int = 32, *, seeds: int = 12, replays: int = 300) -> Adaptive:
-    """Random search, Halton points and Optuna's TPE on one surface."""
-    random, halton = designs("random", 2 * n, replays), designs("Halton", n, replays)
+def adaptive(
+    losses: np.ndarray, drawn: Mapping[str, Mapping[int, np.ndarray]], n: int = 32, *, seeds: int = 12
+) -> Adaptive:
+    """Random search and Halton points, as `drawn`, and Optuna's TPE on one surface."""
+    random, halton = drawn["random"][2 * n], drawn["Halton"][2 * n][:, :n]
     tpe = [optuna_search(lambda point: look_up(losses, point), n, seed) for seed in range(seeds)]
     found = look_up(losses, random), look_up(losses, halton), np.array(tpe)
     return Adaptive(*(np.minimum.accumulate(one, axis=1) for one in found))

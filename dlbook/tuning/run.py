@@ -58,7 +58,8 @@ def run(
     `Hyperband` and a `Grid` know it themselves.
 
     `engine="local"` trains in this process, or in `workers` others; "vectorised" trains all trials that wait as one
-    batch; "optuna" shares the work through the storage that `store` names. With `store`, the path of a file,
+    batch, or as several where the objective says so (`apart`, `chunk`), of which `workers` threads of this process
+    train one each; "optuna" shares the work through the storage that `store` names. With `store`, the path of a file,
     nothing that is finished is ever lost or done twice, and the result is that of a search that was never disturbed.
     Beside it, in a folder that ends in `.states`, lie the states of trials that a scheduler may go on with. They are
     pickled, so take up nobody else's; the end of the search deletes them.
@@ -71,8 +72,6 @@ def run(
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(map(repr, ENGINES))}, got {engine!r}")
     check_whole("workers", workers, 1)
-    if engine == "vectorised" and workers > 1:
-        raise ValueError(f"workers must be 1 with engine='vectorised', one computation; got {workers}")
     plan = Plan.checked(objective, space, sampler, scheduler, n)
     if engine == "optuna":
         from dlbook.tuning.optuna_engine import search  # optuna is an extra
@@ -279,6 +278,6 @@ def _name(objective: Callable) -> str:
 
 def _trainer(plan: Plan, engine: str, workers: int) -> Here | Processes | Vectorised:
     if engine == "vectorised":
-        return Vectorised(plan.objective, plan.space)
+        return Vectorised(plan.objective, plan.space, workers)
     workers = min(workers, plan.n)
     return Here(plan.objective) if workers == 1 else Processes(plan.objective, workers)

@@ -4,7 +4,6 @@ Between seeds vary the split of the digits, the first weights and the order of t
 search the configurations that it drew.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from dlbook import data
 from dlbook.mlp import numpy as mlp_numpy
 from dlbook.optimizers import numpy as opt_numpy
+from dlbook.parallel import parallel
 from dlbook.tuning.scales import Log, OneMinusLog, Scale
 
 SIZES, STEPS, BATCH = (64, 32, 10), 200, 64
@@ -46,7 +46,11 @@ def train(optimizer, shape: tuple[int, ...], seeds: int, *, steps: int = STEPS) 
 def over_rates(optimizer: str, rates: np.ndarray, *, seeds: int = 5) -> np.ndarray:
     """Validation cross-entropy against the learning rate, (rates, seeds), for "sgd" or "adam"."""
     make = {"sgd": opt_numpy.sgd, "adam": opt_numpy.adam}[optimizer]
-    return train(lambda repeat: make(repeat(rates)), rates.shape, seeds)
+
+    def over(some):
+        return train(lambda repeat: make(repeat(some)), some.shape, seeds)
+
+    return np.concatenate(parallel(over, np.array_split(rates, 2)))
 
 
 class Race(NamedTuple):
@@ -120,18 +124,22 @@ class Ridge(NamedTuple):
     accumulated: np.ndarray  # v = beta v + g, PyTorch's
 
 
-def ridge(*, rates: int = 13, betas: int = 7, seeds: int = 3) -> Ridge:
-    """Momentum at rates from 0.001 to 10 and beta from 0 to 0.99, the latter evenly in log(1 - beta)."""
-    lr = np.geomspace(1e-3, 10, rates)
-    beta = OneMinusLog(0, 0.99).value(np.linspace(0, 1, betas))
-    grid, shape = np.meshgrid(beta, lr, indexing="ij"), (betas, rates)
+def ridge(*, per_decade: int = 3, seeds: int = 3) -> Ridge:
+    """Momentum at rates from 0.001 to 10 and beta from 0 to 0.99, both with `per_decade` steps to a factor of ten.
 
-    def over(rate):
-        return train(lambda repeat: opt_numpy.momentum(repeat(rate), repeat(grid[0])), shape, seeds)
+    Both are trained in the averaged form, at rates up to 1000: the accumulated form is that at rate / (1 - beta), and
+    the even steps make this another rate of the grid.
+    """
+    rates, kept = np.geomspace(1e-3, 1e3, 6 * per_decade + 1), 4 * per_decade + 1
+    betas = OneMinusLog(0, 0.99).value(np.linspace(0, 1, 2 * per_decade + 1))
 
-    # NumPy works without Python's lock, so two threads use two cores
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return Ridge(lr, beta, *pool.map(over, (grid[1], grid[1] / (1 - grid[0]))))
+    def over(beta):
+        return train(lambda repeat: opt_numpy.momentum(repeat(rates), beta), rates.shape, seeds)
+
+    loss = parallel(over, betas)
+    averaged = np.array([row[:kept] for row in loss])
+    accumulated = np.array([row[k : k + kept] for k, row in enumerate(loss)])
+    return Ridge(rates[:kept], betas, averaged, accumulated)
 
 
 def best_rates(rates: np.ndarray, loss: np.ndarray) -> np.ndarray:
