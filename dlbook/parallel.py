@@ -10,8 +10,8 @@ from typing import Any
 def parallel(function: Callable, *arguments: Iterable, threads: int | None = None) -> list[Any]:
     """`list(map(function, *arguments))`, with as many pieces at a time as there are `threads`; None is all cores.
 
-    The results are the same to the last bit. It pays where an array operation takes much longer than the Python around
-    it, as for populations of tens of models. An exception of a piece is raised once no other runs.
+    The results are the same to the last bit. It pays where an array operation takes much longer than the Python
+    around it, as for populations of tens of models. An exception of a piece is raised once no other runs.
     """
     pieces = list(zip(*arguments, strict=True))
     threads = min(threads or os.cpu_count() or 1, len(pieces))

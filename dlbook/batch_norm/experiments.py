@@ -18,6 +18,7 @@ from dlbook import data
 from dlbook.batch_norm.numpy import batch_norm_backward, batch_norm_train
 from dlbook.mlp import numpy as mlp_numpy
 from dlbook.optimizers import numpy as opt_numpy
+from dlbook.parallel import parallel
 
 HIDDEN = (32, 32, 32, 32)
 BATCH, STEPS = 64, 102  # six epochs of the 1078 training digits
@@ -139,7 +140,7 @@ def _standardised(seed: int) -> tuple[np.ndarray, ...]:
 
 def both(rate: Any, seed: Any, **settings: Any) -> Scores:
     """`train` in both `ARMS`, from the same seeds: the scores have a first axis of length 2."""
-    arms = [train(rate, seed, batch_norm=arm, **settings) for arm in (False, True)]
+    arms = parallel(lambda arm: train(rate, seed, batch_norm=arm, **settings), (False, True))
     return Scores(*(np.stack(part) for part in zip(*arms, strict=True)))
 
 
@@ -186,9 +187,7 @@ def one_change(rates: Sequence[float], seeds: int = 5) -> np.ndarray:
             rows.append(train(rate, seed, batch_norm=batch_norm, **change).accuracy)
         return np.stack(rows)
 
-    return np.stack(
-        [arm(rate, batch_norm) for rate, batch_norm in zip(rates, (False, True), strict=True)], axis=1
-    )
+    return np.stack(parallel(arm, rates, (False, True)), axis=1)
 
 
 class Search(NamedTuple):

@@ -21,6 +21,7 @@ from dlbook.mlp import numpy as mlp_numpy
 from dlbook.mlp.arguments import layers
 from dlbook.optimizers import Optimizer
 from dlbook.optimizers import numpy as opt_numpy
+from dlbook.parallel import parallel
 from dlbook.softmax.numpy import cross_entropy, cross_entropy_backward
 
 FEATURES, CLASSES = 64, 10
@@ -65,8 +66,8 @@ def sweep(
     """
     hidden_weights = [f"W{i}" for i in range(1, hidden + 1)]
     runs = [(*setting, seed) for setting in settings for seed in range(seeds)]
-    ends = []
-    for some in (runs[start : start + TOGETHER] for start in range(0, len(runs), TOGETHER)):
+
+    def ends(some):
         rates, scales, generators, part = columns(some)
         params = mlp_numpy.init((FEATURES, *hidden * [width], CLASSES), generators, batch_norm=batch_norm)
         params |= {name: params[name] * scales.astype("float32") for name in hidden_weights}
@@ -83,8 +84,15 @@ def sweep(
             rng=generators,
         ).params
         _, statistics, _ = mlp_numpy.forward(trained, part.x_train, training=True)  # over all training rows
-        ends.append(mlp_numpy.evaluate(trained, part.x_val, part.y_val, statistics))
-    return grid(*map(np.concatenate, zip(*ends, strict=True)), (len(settings), seeds))
+        return mlp_numpy.evaluate(trained, part.x_val, part.y_val, statistics)
+
+    return in_populations(ends, runs, (len(settings), seeds))
+
+
+def in_populations(ends: Callable[[Sequence], tuple], runs: Sequence, shape: tuple[int, int]) -> Grid:
+    """The `Grid` of (settings, seeds) from `ends(some)`, the last losses and accuracies of `TOGETHER` of the runs."""
+    some = (runs[start : start + TOGETHER] for start in range(0, len(runs), TOGETHER))
+    return grid(*map(np.concatenate, zip(*parallel(ends, some), strict=True)), shape)
 
 
 @functools.cache
@@ -255,18 +263,17 @@ def with_biases(params: Params) -> Params:
 def placements(rates: Sequence[float], seeds: int = 12, *, hidden: int = 2) -> dict[str, Grid]:
     """Batch norm before and after the ReLU at every learning rate, everything else alike."""
     runs = [(rate, 1.0, seed) for rate in rates for seed in range(seeds)]
-    ends = {"before": [], "after": []}
-    for name, results in ends.items():
-        for some in (runs[start : start + TOGETHER] for start in range(0, len(runs), TOGETHER)):
-            lr, _, generators, part = columns(some)
-            sizes = (FEATURES, *hidden * [WIDTH], CLASSES)
-            params = with_biases(mlp_numpy.init(sizes, generators, batch_norm=True))
-            after, optimizer = name == "after", opt_numpy.sgd(lr)
-            params = train_placed(params, part, generators, optimizer, after=after, steps=STEPS).params
-            results.append(evaluate_placed(params, part, after=after))
+    sizes = (FEATURES, *hidden * [WIDTH], CLASSES)
+
+    def ends(some, after):
+        lr, _, generators, part = columns(some)
+        params = with_biases(mlp_numpy.init(sizes, generators, batch_norm=True))
+        params = train_placed(params, part, generators, opt_numpy.sgd(lr), after=after, steps=STEPS).params
+        return evaluate_placed(params, part, after=after)
+
     return {
-        name: grid(*map(np.concatenate, zip(*results, strict=True)), (len(rates), seeds))
-        for name, results in ends.items()
+        name: in_populations(functools.partial(ends, after=name == "after"), runs, (len(rates), seeds))
+        for name in ("before", "after")
     }
 
 

@@ -18,6 +18,7 @@ from dlbook.mlp import Params, draws
 from dlbook.mlp import numpy as mlp_numpy
 from dlbook.mlp.arguments import layers
 from dlbook.optimizers import numpy as opt_numpy
+from dlbook.parallel import parallel
 from dlbook.softmax.numpy import cross_entropy, cross_entropy_backward
 
 WIDTH, HIDDEN, BATCH, STEPS = 32, 5, 64, 102  # six epochs of 17 mini-batches
@@ -317,14 +318,14 @@ def ghosts(
 
     Every step uses every row, so the grouping is the only noise there is.
     """
-    result = {}
-    for size in sizes:
-        runs = [(rate, 1.0, seed) for rate in rates for seed in range(seeds)]
+    runs = [(rate, 1.0, seed) for rate in rates for seed in range(seeds)]
+
+    def of(size):
         lr, _, generators, part = columns(runs)
         x, y, model = part.x_train[:, :rows], part.y_train[:, :rows], np.arange(len(runs))[:, None]
         params, optimizer = mlp_numpy.init(_sizes(2), generators, batch_norm=True), opt_numpy.sgd(lr)
 
-        def norm(z, gamma, beta, size=size):
+        def norm(z, gamma, beta):
             return variants.ghost_batch_norm(z, gamma, beta, group_size=size)
 
         for _ in range(steps):
@@ -335,8 +336,9 @@ def ghosts(
         unseen = [np.concatenate(pair, axis=1) for pair in zip(part[2:4], part[4:6], strict=True)]
         loss, reliance = _reliance(params, *unseen, running)
         train_loss, _ = mlp_numpy.evaluate(params, x, y, running)
-        result[size] = Ghosts(*(np.reshape(a, (len(rates), seeds)) for a in (loss, train_loss, reliance)))
-    return result
+        return Ghosts(*(np.reshape(a, (len(rates), seeds)) for a in (loss, train_loss, reliance)))
+
+    return dict(zip(sizes, parallel(of, sizes), strict=True))
 
 
 def statistics_noise(sizes: Sequence[int], *, draws_of: int = 400) -> np.ndarray:
