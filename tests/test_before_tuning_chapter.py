@@ -85,7 +85,7 @@ def test_the_ladder_has_its_rungs_in_order_and_the_simple_ones_are_scikit_learns
 
 
 def test_the_untuned_network_of_the_ladder_is_the_one_that_trains_alone():
-    trials = experiments.network_trials(experiments.splits([0, 1]))
+    trials = experiments.network_trials(experiments.splits([0, 1]), [0, 1])
     part = data.digits(1)
     params = mlp_numpy.fit(
         mlp_numpy.init(experiments.READER, experiments.generators([1], experiments.WEIGHTS)[0]),

@@ -90,8 +90,13 @@ def sweep(
 
 
 def in_populations(ends: Callable[[Sequence], tuple], runs: Sequence, shape: tuple[int, int]) -> Grid:
-    """The `Grid` of (settings, seeds) from `ends(some)`, the last losses and accuracies of `TOGETHER` of the runs."""
-    some = (runs[start : start + TOGETHER] for start in range(0, len(runs), TOGETHER))
+    """The `Grid` of (settings, seeds) from `ends(some)`, the last losses and accuracies of some of the runs.
+
+    An even number of populations, alike in size and of at most `TOGETHER`: two cores have the same to do.
+    """
+    pieces = 2 * -(-len(runs) // (2 * TOGETHER))
+    size = -(-len(runs) // pieces)
+    some = (runs[start : start + size] for start in range(0, len(runs), size))
     return grid(*map(np.concatenate, zip(*parallel(ends, some), strict=True)), shape)
 
 

@@ -125,7 +125,11 @@ def ladder(seeds: int = 10) -> Ladder:
     """Every rung on every split. The tuned rungs get the setting with the smallest cross-entropy on validation."""
     part = splits(range(seeds))
     each = parallel(lambda k: _simple(data.Split(*(array[k] for array in part))), range(seeds))
-    trials = network_trials(part)
+    halves = np.array_split(range(seeds), 2)
+    trained = parallel(
+        lambda some: network_trials(data.Split(*(array[some] for array in part)), some), halves
+    )
+    trials = Trials(*(np.concatenate(both, axis=-1) for both in zip(*trained, strict=True)))
     result = {rung: np.array([measured[rung] for measured, _ in each]).T for rung in each[0][0]}
     result["network"] = trials.test[RATES.index(UNTUNED), EPOCHS.index(EPOCHS[0])]
     result["network, tuned"], rate, epochs = trials.best()
@@ -174,11 +178,11 @@ class Trials(NamedTuple):
         return self.test[i, j, :, np.arange(models)].T, np.array(RATES)[i], np.array(EPOCHS)[j]
 
 
-def network_trials(part: data.Split) -> Trials:
-    """Train the network on each split of `part` at each rate; measure it after each of the `EPOCHS`."""
+def network_trials(part: data.Split, seeds: Sequence[int]) -> Trials:
+    """Train the network on each split of `part`, by its seed, at each rate; measure it after each of the `EPOCHS`."""
     models, rates = len(part.x_train), len(RATES)
     x, y, xv, yv, xt, yt = (np.concatenate([array] * rates) for array in part)
-    seeds = [*range(models)] * rates
+    seeds = [*seeds] * rates
     params, order = mlp_numpy.init(READER, generators(seeds, WEIGHTS)), generators(seeds, ORDER)
     optimizer = opt_numpy.sgd(np.repeat(RATES, models)[:, None, None])
     validation, test = [], []
