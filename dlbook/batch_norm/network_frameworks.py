@@ -4,6 +4,7 @@ A function imports the framework it needs. Parameters are those of `dlbook.mlp`;
 form that both frameworks share, v = beta v + g.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from dlbook.mlp import Fit, Params, draws
 from dlbook.mlp import numpy as mlp_numpy
 from dlbook.mlp.arguments import layers
 from dlbook.optimizers import numpy as opt_numpy
+from dlbook.parallel import parallel
 from dlbook.softmax.numpy import cross_entropy
 
 
@@ -235,16 +237,19 @@ def images(x: np.ndarray, *, channels: str = "first") -> np.ndarray:
 
 def convolutions(rates: Sequence[float], seeds: int = 3, *, epochs: int = 3) -> dict[str, Grid]:
     """The convolutional network in PyTorch with and without batch norm, at every learning rate."""
-    ends = {"plain": [], "batch norm": []}
-    for (name, results), rate, seed in (
-        (end, rate, seed) for end in ends.items() for rate in rates for seed in range(seeds)
-    ):
+
+    def end(batch_norm: bool, rate: float, seed: int) -> tuple[float, float]:
         part, rng = digits(seed), np.random.default_rng(seed)
-        net = torch_convnet(conv_weights(rng), batch_norm=name == "batch norm")
+        net = torch_convnet(conv_weights(rng), batch_norm=batch_norm)
         rows = [rows for _ in range(epochs) for rows in data.minibatches(len(part.x_train), BATCH, rng)]
         torch_train(net, images(part.x_train), part.y_train, rows, lr=rate)
-        results.append(score(net, images(part.x_val), part.y_val))
-    return {name: grid(*zip(*results, strict=True), (len(rates), seeds)) for name, results in ends.items()}
+        return score(net, images(part.x_val), part.y_val)
+
+    arms = {"plain": False, "batch norm": True}
+    ends = parallel(end, *zip(*itertools.product(arms.values(), rates, range(seeds)), strict=True))
+    shape = len(arms), len(rates), seeds
+    losses, accuracies = (np.reshape(values, shape) for values in zip(*ends, strict=True))
+    return {name: grid(losses[k], accuracies[k], shape[1:]) for k, name in enumerate(arms)}
 
 
 def score(net: Any, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
@@ -265,7 +270,7 @@ class Wired(NamedTuple):
 
 def wirings(seeds: int = 5) -> dict[str, Wired]:
     """Two batch norm layers; one layer object used twice; and two of them with a third on the logits."""
-    return {name: Wired(*np.transpose([_wired(name, seed) for seed in range(seeds)])) for name in WIRINGS}
+    return {name: Wired(*np.transpose(parallel(_wired, [name] * seeds, range(seeds)))) for name in WIRINGS}
 
 
 WIRINGS = ("a layer each", "one layer, used twice", "a third on the logits")
