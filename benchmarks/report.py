@@ -3,6 +3,7 @@
 python -m benchmarks.report
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,13 @@ def aims(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     for framework, aim in (("numpy", 6), ("torch", 20)):
         about = {"framework": framework, "network": SMALL}
         rows = found.get("trials", ())
-        mine = timing.pick(rows, **about, engine="vectorised", models=AIM_K)
-        for name, than in (("the plain loop", "plain loop"), ("one by one", "local")):
+        others = {"the plain loop": "plain loop", "one by one": "local"}
+        for engine, (name, than) in itertools.product(("vectorised", trials.TWO_THREADS), others.items()):
+            mine = timing.pick(rows, **about, engine=engine, models=AIM_K)
             other = timing.pick(rows, **about, engine=than)
             if mine is not None and other is not None:
                 value = timing.faster(mine, other)
-                what = f"{framework}, K = {AIM_K}, vectorised against {name}"
+                what = f"{framework}, K = {AIM_K}, {engine}, against {name}"
                 lines.append((what, f"at least {aim}", value, word(value.median >= aim)))
     rows = found.get("engines", ())
     ours, itself = (timing.pick(rows, engine=name) for name in ("optuna, on a journal", engines.ITSELF))

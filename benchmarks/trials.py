@@ -8,7 +8,8 @@ The same configurations of the same network, trained for three epochs of the dig
 * `Optuna`: the book's objective inside `study.optimize`, in memory;
 * `local`: the book's objective, one configuration after another;
 * `2 workers`: the same in two processes, their start included; how long that is say two trials on their own;
-* `vectorised`: K configurations as one computation.
+* `vectorised`: K configurations as one computation;
+* `vectorised, 2 threads`: in NumPy, whose products use one core, populations of half a chunk or more on two.
 
 What does one configuration after another takes as long for each, so a few are timed, on one thread, which is faster
 for them. Before anything is timed, the losses of all arms are compared; in NumPy, local and vectorised ones bit for
@@ -26,9 +27,11 @@ from typing import Any
 from benchmarks import timing, work
 from dlbook import frameworks
 from dlbook.tuning import run
+from dlbook.tuning.objectives import CACHE_MODELS
 
 MODELS = (1, 16, 64, 256, 1024)
 EPOCHS = 3
+TWO_THREADS = "vectorised, 2 threads"
 FEW = {"numpy": 16, "torch": 8, "tensorflow": 2}  # trials of the arms that go one by one
 
 
@@ -56,6 +59,9 @@ def measure(framework: str, network: work.Network, options: Any, until: float) -
     ways += [("Optuna", few, one_thread(framework, optuna(framework, network, few)))]
     ways += [("local", few, one_thread(framework, searched(framework, network, few, "local")))]
     ways += [("vectorised", k, searched(framework, network, k, "vectorised")) for k in options.models]
+    if framework == "numpy":
+        both = [k for k in options.models if k >= CACHE_MODELS or options.quick]
+        ways += [(TWO_THREADS, k, searched(framework, network, k, "vectorised", workers=2)) for k in both]
     compare(framework, {f"{name}, {n} trials": call() for name, n, call in ways})
     arms = [timing.Arm(call, n, about | {"engine": name, "models": n}) for name, n, call in ways]
     rows = timing.race(arms, options.rounds, until=until)
@@ -145,7 +151,9 @@ def show(framework: str, network: str, rows: Sequence[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
         if all(row[name] == value for name, value in about.items()) and "workers" not in row["engine"]:
-            name = f"vectorised, K = {row['models']}" if row["engine"] == "vectorised" else row["engine"]
+            name = row["engine"]
+            if name.startswith("vectorised"):
+                name = f"{name}, K = {row['models']}"
             ratios = timing.faster(row, plain), timing.faster(row, local)
             lines.append((name, timing.per_second(row), *ratios))
     both = [timing.pick(rows, **about, engine=name) for name in ("2 workers", "2 workers, start")]

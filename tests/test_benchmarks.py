@@ -140,6 +140,7 @@ def test_trials_runs(tmp_path):
         ("vectorised", 4),
     ]
     assert tables.count("| plain loop") == 4  # two frameworks, two networks
+    assert tables.count("| vectorised, 2 threads, K = 4") == 2  # NumPy's alone
 
 
 def test_engines_runs(tmp_path):
@@ -201,12 +202,15 @@ def test_the_report_says_which_aims_were_reached(tmp_path):
         row([1.0], 10, **about, engine="plain loop", models=10),
         row([2.0], 10, **about, engine="local", models=10),
         row([1.0], 30, **about, engine="vectorised", models=report.AIM_K),
+        row([1.0], 50, **about, engine=trials.TWO_THREADS, models=report.AIM_K),
     ]
     overhead = [row([1.4], engine="optuna, on a journal"), row([1.0], engine=engines.ITSELF)]
     lines = report.aims({"trials": rows, "engines": overhead}).splitlines()[2:]
     assert [line.split("|")[3].strip() + " " + line.split("|")[4].strip() for line in lines] == [
         "3.0 missed",
         "6.0 reached",
+        "5.0 missed",
+        "10 reached",
         "1.4 reached",
     ]
     assert report.aims({}) == "Not measured yet."
