@@ -1,4 +1,4 @@
-"""The table of the status page, from chapters/status.json, which `make chapters` writes.
+"""The status page: chapters/status.json, which `make chapters` writes, and the reasons in chapters/longer.yml.
 
 ```{chapter-status}
 ```
@@ -7,6 +7,7 @@
 import json
 from pathlib import Path
 
+import yaml
 from claims import in_order
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
@@ -22,13 +23,16 @@ class ChapterStatus(SphinxDirective):
         folder = Path(self.env.srcdir)
         stored = folder / "chapters" / "status.json"
         self.env.note_dependency(str(stored))
+        reasons = folder / "chapters" / "longer.yml"
+        self.env.note_dependency(str(reasons))
         records = json.loads(stored.read_text(encoding="utf-8"))
         stems = [stem for stem in in_order(folder / "_toc.yml") if stem in records]
-        return self.parse_text_to_nodes(page({stem: records[stem] for stem in stems}))
+        longer = yaml.safe_load(reasons.read_text(encoding="utf-8"))
+        return self.parse_text_to_nodes(page({stem: records[stem] for stem in stems}, longer))
 
 
-def page(records: dict[str, dict]) -> str:
-    """In MyST: which chapters were slow, the table of chapters, and the versions that executed them."""
+def page(records: dict[str, dict], longer: dict[str, str]) -> str:
+    """In MyST: which chapters were slow and why, the table of chapters, and the versions that executed them."""
     rows = [
         (f"[](/chapters/{stem}.ipynb)", r["executed"], f"{r['seconds']:.0f} s", f"{r['cpu_seconds']:.0f} s",
          f"{r['gigabytes']:.2f} GB")
@@ -37,16 +41,18 @@ def page(records: dict[str, dict]) -> str:
     took, cpu = (sum(r[what] for r in records.values()) for what in ("seconds", "cpu_seconds"))
     most = max((r["gigabytes"] for r in records.values()), default=0)
     rows.append(("**all**", "", f"{minutes(took)}", f"{minutes(cpu)}", f"{most:.2f} GB at most"))
-    return f"{late(records)}\n\n{table(HEAD, rows)}\n\n{table(('With', 'Version'), versions(records))}"
+    parts = table(HEAD, rows), late(records, longer), table(("With", "Version"), versions(records))
+    return "\n\n".join(parts)
 
 
-def late(records: dict[str, dict]) -> str:
-    """How many chapters needed more than they are meant to, and which more than they may."""
+def late(records: dict[str, dict], longer: dict[str, str]) -> str:
+    """Which chapters needed more than they are meant to, with what for, and which more than they may."""
     needed = {stem: min(r["seconds"], r["cpu_seconds"]) for stem, r in records.items()}
-    slow = sum(seconds > AIM for seconds in needed.values())
+    slow = [stem for stem, seconds in needed.items() if seconds > AIM]
     over = [f"[](/chapters/{stem}.ipynb)" for stem, seconds in needed.items() if seconds > LIMIT]
     told = f"These did not keep to {LIMIT} s: {'; '.join(over)}." if over else f"All kept to {LIMIT} s."
-    return f"In this run {slow} of {len(needed)} chapters needed more than {AIM} s. {told}"
+    what = f"In this run {len(slow)} of {len(needed)} chapters needed more than {AIM} s. {told}"
+    return "\n".join([what, "", *(f"- [](/chapters/{stem}.ipynb): {longer[stem]}." for stem in slow)])
 
 
 def versions(records: dict[str, dict]) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import re
 import pytest
 from small_book import ROOT
 
+import tools.status
 from _ext import claims, status
 from tools import chapters
 
@@ -34,6 +35,14 @@ def test_the_versions_are_those_that_executed_the_chapters(page):
         assert re.search(rf"<td><p>{name}</p></td>\s*<td><p>{versions}</p></td>", page)
 
 
+def test_what_takes_longer_is_a_chapter_and_says_what_for(page):
+    reasons = tools.status.longer(ROOT / "chapters")
+    assert reasons.keys() <= RECORDS.keys()
+    assert all(isinstance(reason, str) and not reason.endswith(".") for reason in reasons.values())
+    slow = [stem for stem, one in RECORDS.items() if min(one["seconds"], one["cpu_seconds"]) > status.AIM]
+    assert all(reasons[stem] in page for stem in slow)
+
+
 def test_versions_that_differ_between_chapters_are_all_told():
     old, new = ({"versions": {"numpy": number}, "machine": "m"} for number in ("2.3.0", "2.4.0"))
     assert status.versions({"a": new, "b": old}) == [("numpy", "2.3.0, 2.4.0"), ("machine", "m")]
@@ -47,10 +56,11 @@ def test_chapters_that_took_too_long_are_named(page):
     assert (status.AIM, status.LIMIT) == (chapters.WARN_SECONDS, chapters.MAX_SECONDS)
     times = {"quick": (20, 20), "slow": (41, 40), "late": (41, 40.5)}
     records = {stem: {"seconds": took, "cpu_seconds": cpu} for stem, (took, cpu) in times.items()}
-    assert status.late(records) == (
-        "In this run 2 of 3 chapters needed more than 20 s. These did not keep to 40 s: [](/chapters/late.ipynb)."
+    assert status.late(records, {"slow": "much to do", "late": "more"}) == (
+        "In this run 2 of 3 chapters needed more than 20 s. These did not keep to 40 s: [](/chapters/late.ipynb).\n\n"
+        "- [](/chapters/slow.ipynb): much to do.\n- [](/chapters/late.ipynb): more."
     )
-    assert status.late({"quick": records["quick"]}).endswith("All kept to 40 s.")
+    assert status.late({"quick": records["quick"]}, {}).strip().endswith("All kept to 40 s.")
     told = re.search(r"In this run (\d+) of (\d+) chapters.*?</p>", page, re.DOTALL)
     slow = sum(min(one["seconds"], one["cpu_seconds"]) > status.AIM for one in RECORDS.values())
     assert told.groups() == (str(slow), str(len(RECORDS)))

@@ -274,6 +274,14 @@ def test_a_chapter_that_takes_too_much_is_reported(folder, monkeypatch):
     assert "GB; at most 0 GB" in big
 
 
+def test_more_than_the_aim_needs_a_reason(folder, monkeypatch):
+    monkeypatch.setattr(chapters, "WARN_SECONDS", 0)
+    [message] = chapters.run(folder / "softmax.ipynb")
+    assert "at most 0 s, or 40 s where chapters/longer.yml says what for" in message
+    (folder / "longer.yml").write_text("softmax: counting to two\n", encoding="utf-8")
+    assert chapters.run(folder / "softmax.ipynb") == []
+
+
 def test_chapters_are_found_by_name_or_path(folder):
     path = folder / "softmax.ipynb"
     assert chapters.find([], folder) == chapters.find(["softmax"], folder) == [path]

@@ -97,9 +97,14 @@ def execute(notebook, folder: Path) -> SimpleNamespace:
     return usage
 
 
-def too_much(usage: SimpleNamespace) -> Iterator[str]:
+def too_much(path: Path, usage: SimpleNamespace) -> Iterator[str]:
     if needed(usage) > MAX_SECONDS:
         yield f"took {needed(usage):.0f} s; at most {MAX_SECONDS} s"
+    elif needed(usage) > WARN_SECONDS and path.stem not in status.longer(path.parent):
+        yield (
+            f"took {needed(usage):.0f} s; at most {WARN_SECONDS} s, or {MAX_SECONDS} s where chapters/longer.yml "
+            "says what for"
+        )
     if usage.gigabytes > MAX_GB:
         yield f"needed {usage.gigabytes:.2f} GB; at most {MAX_GB} GB, since Binder gives 2"
 
@@ -123,7 +128,7 @@ def run(path: Path) -> list[str]:
     slow = f" (aim at {WARN_SECONDS} s)" if needed(usage) > WARN_SECONDS else ""
     cost = f"{usage.seconds:.1f} s, {usage.cpu_seconds:.1f} s of CPU{slow}, {usage.gigabytes:.2f} GB"
     print(f"{path.stem}: {cost}, {summary(notebook, stored)}")
-    return [*problems(notebook, path.stem, len(stored.encode())), *too_much(usage)]
+    return [*problems(notebook, path.stem, len(stored.encode())), *too_much(path, usage)]
 
 
 def check(path: Path) -> list[str]:

@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import SimpleNamespace
 
+import yaml
+
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "matplotlib", "torch", "tensorflow-cpu", "tensorflow", "keras", "optuna",
 )  # fmt: skip
@@ -27,6 +29,12 @@ def read(folder: Path) -> dict[str, dict]:
         return json.loads(file(folder).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+
+
+def longer(folder: Path) -> dict[str, str]:
+    """The chapters that may take longer than others, and what for; none where there is no such file."""
+    path = folder / "longer.yml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def code_hash(notebook) -> str:
