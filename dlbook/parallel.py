@@ -6,15 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
+MOST = 4  # threads, unless asked for more: each holds arrays of its own
+
 
 def parallel(function: Callable, *arguments: Iterable, threads: int | None = None) -> list[Any]:
-    """`list(map(function, *arguments))`, with as many pieces at a time as there are `threads`; None is all cores.
+    """`list(map(function, *arguments))`, with `threads` pieces at a time; None is one a core, and at most `MOST`.
 
     The results are the same to the last bit. It pays where an array operation takes much longer than the Python
     around it, as for populations of tens of models. An exception of a piece is raised once no other runs.
     """
     pieces = list(zip(*arguments, strict=True))
-    threads = min(threads or os.cpu_count() or 1, len(pieces))
+    threads = min(threads or min(os.cpu_count() or 1, MOST), len(pieces))
     if threads < 2:
         return [function(*piece) for piece in pieces]
     with ThreadPoolExecutor(threads) as pool:

@@ -223,7 +223,7 @@ def trials_needed(accuracy: np.ndarray, threshold: float = 0.9) -> np.ndarray:
 
 def deep(depths: Sequence[int], rates: np.ndarray, seeds: int = 5) -> Scores:
     """Readers with 32 units in each of `depths` hidden layers: scores (2, depths, rates, seeds)."""
-    runs = parallel(lambda depth: both(rates[:, None], np.arange(seeds), hidden=(32,) * depth), depths)
+    runs = [both(rates[:, None], np.arange(seeds), hidden=(32,) * depth) for depth in depths]
     return Scores(*(np.stack(part, axis=1) for part in zip(*runs, strict=True)))
 
 

@@ -92,9 +92,9 @@ def sweep(
 def in_populations(ends: Callable[[Sequence], tuple], runs: Sequence, shape: tuple[int, int]) -> Grid:
     """The `Grid` of (settings, seeds) from `ends(some)`, the last losses and accuracies of some of the runs.
 
-    An even number of populations, alike in size and of at most `TOGETHER`: two cores have the same to do.
+    One population of at most `TOGETHER`, or an even number of them, alike in size: two cores have the same to do.
     """
-    pieces = 2 * -(-len(runs) // (2 * TOGETHER))
+    pieces = 1 if len(runs) <= TOGETHER else 2 * -(-len(runs) // (2 * TOGETHER))
     size = -(-len(runs) // pieces)
     some = (runs[start : start + size] for start in range(0, len(runs), size))
     return grid(*map(np.concatenate, zip(*parallel(ends, some), strict=True)), shape)
@@ -127,45 +127,45 @@ def optimisers(
     rates: dict[str, Sequence[float]], seeds: int = 5, *, hidden: int = 2
 ) -> dict[str, dict[str, Grid]]:
     """Both networks with each optimiser of `rates`, at every learning rate listed for it."""
-    return {
-        name: {
-            arm: sweep(
-                [(rate, 1.0) for rate in its],
-                seeds,
-                hidden=hidden,
-                width=WIDTH,
-                batch_norm=arm == "batch norm",
-                optimizer=getattr(opt_numpy, name),
-            )
-            for arm in ("plain", "batch norm")
-        }
-        for name, its in rates.items()
-    }
+
+    def one(name: str, arm: str) -> Grid:
+        return sweep(
+            [(rate, 1.0) for rate in rates[name]],
+            seeds,
+            hidden=hidden,
+            width=WIDTH,
+            batch_norm=arm == "batch norm",
+            optimizer=getattr(opt_numpy, name),
+        )
+
+    arms = list(itertools.product(rates, ("plain", "batch norm")))
+    grids = dict(zip(arms, parallel(one, *zip(*arms, strict=True)), strict=True))
+    return {name: {arm: grids[name, arm] for arm in ("plain", "batch norm")} for name in rates}
 
 
 class Starts(NamedTuple):
     """What becomes of first weights that are `scales` times He's; every grid has a row for each scale."""
 
     plain: Grid  # at the common learning rate
-    tuned: Grid  # plain, at the learning rate with the best mean accuracy for its scale; three seeds
+    tuned: Grid  # plain, at the learning rate with the best mean accuracy for its scale
     batch_norm: Grid  # at the common learning rate
-    compensated: Grid  # batch norm, the hidden weights' learning rate multiplied by scale squared; two seeds
+    compensated: Grid  # batch norm, the hidden weights' learning rate multiplied by scale squared
 
 
 def initialisations(
-    scales: Sequence[float], rates: Sequence[float], seeds: int = 5, *, rate: float = 0.1, hidden: int = 5
+    scales: Sequence[float], rates: Sequence[float], seeds: int = 3, *, rate: float = 0.1, hidden: int = 5
 ) -> Starts:
-    """Train from scaled first weights at `rate`; the plain network also gets the best of `rates`."""
+    """Train from scaled first weights at `rate`, one of `rates`; the plain network also gets the best of these."""
     same = [(rate, scale) for scale in scales]
     every = [(other, scale) for scale in scales for other in rates]
-    tried = sweep(every, min(seeds, 3), hidden=hidden, batch_norm=False)
+    tried = sweep(every, seeds, hidden=hidden, batch_norm=False)
     tried = Grid(*(values.reshape(len(scales), len(rates), -1) for values in tried))
     best = tried.accuracy.mean(axis=2).argmax(axis=1)
     return Starts(
-        sweep(same, seeds, hidden=hidden, batch_norm=False),
+        Grid(*(values[:, list(rates).index(rate)] for values in tried)),
         Grid(*(values[np.arange(len(scales)), best] for values in tried)),
         sweep(same, seeds, hidden=hidden, batch_norm=True),
-        sweep(same, min(seeds, 2), hidden=hidden, batch_norm=True, compensate=True),
+        sweep(same, seeds, hidden=hidden, batch_norm=True, compensate=True),
     )
 
 
