@@ -83,7 +83,9 @@ def sweep(
             batch_size=BATCH,
             rng=generators,
         ).params
-        _, statistics, _ = mlp_numpy.forward(trained, part.x_train, training=True)  # over all training rows
+        statistics = None
+        if batch_norm:  # over all training rows
+            _, statistics, _ = mlp_numpy.forward(trained, part.x_train, training=True)
         return mlp_numpy.evaluate(trained, part.x_val, part.y_val, statistics)
 
     return in_populations(ends, runs, (len(settings), seeds))
@@ -161,11 +163,13 @@ def initialisations(
     tried = sweep(every, seeds, hidden=hidden, batch_norm=False)
     tried = Grid(*(values.reshape(len(scales), len(rates), -1) for values in tried))
     best = tried.accuracy.mean(axis=2).argmax(axis=1)
+    plain, tuned = (
+        Grid(*(values[np.arange(len(scales)), which] for values in tried))
+        for which in (list(rates).index(rate), best)
+    )
+    normalised = functools.partial(sweep, same, seeds, hidden=hidden, batch_norm=True)
     return Starts(
-        Grid(*(values[:, list(rates).index(rate)] for values in tried)),
-        Grid(*(values[np.arange(len(scales)), best] for values in tried)),
-        sweep(same, seeds, hidden=hidden, batch_norm=True),
-        sweep(same, seeds, hidden=hidden, batch_norm=True, compensate=True),
+        plain, tuned, *parallel(lambda compensate: normalised(compensate=compensate), (False, True))
     )
 
 

@@ -268,7 +268,7 @@ class Wired(NamedTuple):
     accuracy: np.ndarray  # the same, in [0, 1]
 
 
-def wirings(seeds: int = 5) -> dict[str, Wired]:
+def wirings(seeds: int = 3) -> dict[str, Wired]:
     """Two batch norm layers; one layer object used twice; and two of them with a third on the logits."""
     return {name: Wired(*np.transpose(parallel(_wired, [name] * seeds, range(seeds)))) for name in WIRINGS}
 
