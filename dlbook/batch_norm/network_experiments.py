@@ -227,7 +227,8 @@ def gradients_placed(
             dz = dz * (layer.z > 0) if after else dz
         grads[f"W{i}"] = np.matrix_transpose(layer.h) @ dz
         grads[f"b{i}"] = dz.sum(axis=-2, keepdims=True)
-        dz = dz @ np.matrix_transpose(params[f"W{i}"])  # the gradient in the layer's input
+        if i > 1:  # the input of the first layer is data, and needs no gradient
+            dz = dz @ np.matrix_transpose(params[f"W{i}"])
     return loss, {name: grads[name] for name in params}
 
 
