@@ -89,6 +89,16 @@ def test_learning_rates_and_optimisers_have_an_arm_each(short):
     assert by_name["adam"]["batch norm"].accuracy.shape == (1, 2)
 
 
+def test_several_populations_are_one(short, monkeypatch):
+    settings = [(0.1, 1.0), (0.3, 1.0), (1.0, 1.0)]
+    whole = experiments.sweep(settings, 3, hidden=1, batch_norm=True)
+    monkeypatch.setattr(experiments, "TOGETHER", 2)
+    for values, expected in zip(
+        experiments.sweep(settings, 3, hidden=1, batch_norm=True), whole, strict=True
+    ):
+        np.testing.assert_array_equal(values, expected)
+
+
 def test_the_plain_network_gets_the_best_of_several_rates_at_every_scale(short):
     starts = experiments.initialisations([0.3, 1.0], [0.001, 0.1, 0.3], 2, hidden=1)
     assert all(grid.loss.shape == (2, 2) for grid in starts)

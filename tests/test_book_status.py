@@ -56,6 +56,9 @@ def test_chapters_that_took_too_long_are_named(page):
     assert (status.AIM, status.LIMIT) == (chapters.WARN_SECONDS, chapters.MAX_SECONDS)
     times = {"quick": (20, 20), "slow": (41, 40), "late": (41, 40.5)}
     records = {stem: {"seconds": took, "cpu_seconds": cpu} for stem, (took, cpu) in times.items()}
+    assert status.late(records, {"slow": "much to do"}).endswith(
+        f"[](/chapters/late.ipynb): {status.UNTOLD}."
+    )
     assert status.late(records, {"slow": "much to do", "late": "more"}) == (
         "In this run 2 of 3 chapters needed more than 20 s. These did not keep to 40 s: [](/chapters/late.ipynb).\n\n"
         "- [](/chapters/slow.ipynb): much to do.\n- [](/chapters/late.ipynb): more."

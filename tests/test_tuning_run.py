@@ -143,6 +143,7 @@ def test_a_vectorised_search_has_the_table_of_a_local_one(name, sampler, chunk, 
     assert rows(study) == rows(local)
     assert len(study.done) == len(local.done) == sum(objective.sizes)
     assert chunk is None or max(objective.sizes) <= chunk
+    assert chunk is None or workers > 1 or max(objective.sizes) == chunk
 
 
 def test_vectorised_workers_train_at_the_same_time_and_share_alike():

@@ -34,7 +34,7 @@ def read(folder: Path) -> dict[str, dict]:
 def longer(folder: Path) -> dict[str, str]:
     """The chapters that may take longer than others, and what for; none where there is no such file."""
     path = folder / "longer.yml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
 
 
 def code_hash(notebook) -> str:

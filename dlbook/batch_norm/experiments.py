@@ -187,7 +187,9 @@ def one_change(rates: Sequence[float], seeds: int = 5) -> np.ndarray:
             rows.append(train(rate, seed, batch_norm=batch_norm, **change).accuracy)
         return np.stack(rows)
 
-    return np.stack(parallel(arm, rates, (False, True)), axis=1)
+    return np.stack(
+        [arm(rate, batch_norm) for rate, batch_norm in zip(rates, (False, True), strict=True)], axis=1
+    )
 
 
 class Search(NamedTuple):

@@ -124,7 +124,7 @@ class Ladder(NamedTuple):
 def ladder(seeds: int = 10) -> Ladder:
     """Every rung on every split. The tuned rungs get the setting with the smallest cross-entropy on validation."""
     part = splits(range(seeds))
-    each = parallel(lambda k: _simple(data.Split(*(array[k] for array in part))), range(seeds))
+    each = [_simple(data.Split(*(array[k] for array in part))) for k in range(seeds)]
     halves = np.array_split(range(seeds), 2)
     trained = parallel(
         lambda some: network_trials(data.Split(*(array[some] for array in part)), some), halves
@@ -230,7 +230,7 @@ def runs(
 
 
 def many(split_seeds: Sequence[int], trial_seeds: Sequence[int], **setting: Any) -> Runs:
-    """`runs` in populations of `PIECE`, on all cores: the same numbers, sooner."""
+    """`runs` in populations of `PIECE`, several at a time: the same numbers, sooner."""
     starts = range(0, len(trial_seeds), PIECE)
     seeds = ([given[k : k + PIECE] for k in starts] for given in (split_seeds, trial_seeds))
     return Runs(*map(np.concatenate, zip(*parallel(partial(runs, **setting), *seeds), strict=True)))

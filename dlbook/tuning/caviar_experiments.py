@@ -524,8 +524,7 @@ def transfer(
     standardised: bool, seeds: Sequence[int] = range(3), rates: np.ndarray = DOMAIN_RATES
 ) -> Transfer:
     """Best rates of gradient descent in four domains, 80 steps of 32 rows; the seeds change weights and batches."""
-    found = parallel(lambda make: _domain(make(0), standardised, rates, seeds), DOMAINS.values())
-    losses = np.array(found)
+    losses = np.array([_domain(make(0), standardised, rates, seeds) for make in DOMAINS.values()])
     best = losses.argmin(axis=1)
     return Transfer(rates[best], losses, losses[:, best] - losses.min(axis=1, keepdims=True))
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlbook import data
-from dlbook.parallel import parallel
 from dlbook.tuning import (
     MLP,
     Choice,
@@ -31,7 +30,7 @@ from dlbook.tuning import (
     Study,
     run,
 )
-from dlbook.tuning.analysis import Importance, importance
+from dlbook.tuning.analysis import importance
 
 LOG_TEN = float(np.log(10))  # the loss of guessing; whatever is worse counts as that
 SAMPLERS = ("grid", "random", "Halton")
@@ -90,7 +89,7 @@ def surface(
     for seed in range(seeds):
         objective = MLP(data.digits(0), epochs=epochs, seed=seed)
         objective = InPyTorchsForm(objective) if pytorch else objective
-        study = run(objective, space, Lattice(space, shape), n=total.size, engine="vectorised", workers=2)
+        study = run(objective, space, Lattice(space, shape), n=total.size, engine="vectorised")
         total += capped(np.reshape(list(study.losses.values()), shape))
     return total / seeds
 
@@ -223,13 +222,12 @@ def shares(study: Study, halves: int = 10, *, trees: int = 50) -> Shares:
     """Importance from all trials, and from random halves of them, which say how far the numbers can be trusted."""
     names = tuple(study.check_space().scales)
     whole = importance(study, cap=LOG_TEN, trees=trees)
-
-    def of_half(seed: int) -> Importance:
+    parts = []
+    for seed in range(halves):
         chosen = np.random.default_rng(seed).permutation(len(study.done))[: len(study.done) // 2]
         part = Study([study.done[k] for k in chosen], study.space)
-        return importance(part, cap=LOG_TEN, trees=trees // 2, points=64)
-
-    row = [[one.shares[name] for name in names] for one in (whole, *parallel(of_half, range(halves)))]
+        parts.append(importance(part, cap=LOG_TEN, trees=trees // 2, points=64))
+    row = [[one.shares[name] for name in names] for one in (whole, *parts)]
     return Shares(names, np.array(row[0]), np.array(row[1:]), whole.fit)
 
 
